@@ -1,0 +1,184 @@
+// Package policy turns the bytes of a declared YAML file into a value, or
+// into positioned problems that say what is wrong, where, and how to mend it.
+//
+// It is pure: bytes or an fs.FS in, values or problems out. It imports
+// nothing of this module and never touches the operating system, the clock,
+// the environment or a log, so the same input gives the same answer on every
+// machine. What only a machine can tell (does the user exist, is the source a
+// symlink) is checked where the policy is used.
+package policy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// APIVersion is the only value of apiVersion this package accepts.
+const APIVersion = "creel/v1"
+
+// Kind says what a declared file describes.
+type Kind string
+
+// The kinds of sandbox a file can declare.
+const (
+	// KindPolicy is a sandbox for one invocation.
+	KindPolicy Kind = "Policy"
+	// KindAgent is a long-running sandbox that the supervisor keeps up.
+	KindAgent Kind = "Agent"
+)
+
+// Policy is one declared, validated sandbox, with every default filled in.
+// The zero value of an optional field means the feature is off: an empty
+// list allows nothing.
+type Policy struct {
+	Kind          Kind
+	Name          string
+	Justification string
+	Owner         string
+	// ReviewBy is the day (UTC, midnight) past which the policy is overdue.
+	ReviewBy    time.Time
+	Root        Root
+	User        string
+	Workdir     string
+	Mounts      []Mount
+	Tmp         Tmp
+	Env         []EnvVar // sorted by Name
+	Credentials []Credential
+	// Network is nil when the sandbox has no network at all.
+	Network *Network
+	// Seccomp names a profile of package profiles, or is the absolute path of
+	// a file in Docker's JSON format.
+	Seccomp string
+	// UserNamespace off is a weaker mode: it is shown by ps and in receipts.
+	UserNamespace UserNamespace
+	Limits        Limits
+	Logs          Logs
+	Pool          Pool
+	Callers       Callers
+}
+
+// Root is where the read-only root file system comes from; exactly one field
+// is set.
+type Root struct {
+	Host  bool
+	Image string // name@sha256:… or name:tag
+	Dir   string // absolute path of an unpacked root file system
+}
+
+// MountKind says what a mount is for.
+type MountKind string
+
+// The kinds of mount a policy can declare.
+const (
+	MountWorkspace MountKind = "workspace"
+	MountLogs      MountKind = "logs"
+	MountData      MountKind = "data"
+)
+
+// Mount is one host directory (or regular file) that the sandbox sees.
+type Mount struct {
+	Kind     MountKind
+	Source   string // absolute, lexically clean, no symlink when it is used
+	Target   string // absolute, lexically clean, inside the sandbox
+	Writable bool   // mode: rw
+}
+
+// Tmp bounds the private /tmp.
+type Tmp struct {
+	Size   int64 // bytes
+	Inodes int64
+}
+
+// EnvVar is one fixed variable that is not secret.
+type EnvVar struct{ Name, Value string }
+
+// Credential is a secret value delivered as one environment variable.
+type Credential struct {
+	Env string
+	// Provider and Reference are the two sides of the first colon of "from":
+	// systemd:NAME, exec:HELPER ARG…, vault:PATH#FIELD.
+	Provider  string
+	Reference string
+	TTL       time.Duration // zero: as long as the invocation
+}
+
+// Network is what the sandbox may reach.
+type Network struct {
+	// Gateway is an IPv4 loopback address and port of the host, listened for
+	// at the same address inside the sandbox.
+	Gateway        netip.AddrPort
+	MaxConnections int // at once, per sandbox
+}
+
+// UserNamespace says whether the sandbox has a user namespace of its own.
+type UserNamespace string
+
+// The modes of the user namespace.
+const (
+	UserNamespaceRequired UserNamespace = "required"
+	UserNamespaceOff      UserNamespace = "off"
+)
+
+// Limits bound what a sandbox may use. Zero means no limit where a field
+// says so; every other field has a default.
+type Limits struct {
+	Memory   int64 // bytes, without swap
+	MilliCPU int64 // thousandths of one CPU
+	Pids     int64
+	NoFile   int64         // RLIMIT_NOFILE, soft and hard
+	FileSize int64         // RLIMIT_FSIZE in bytes; zero: no limit
+	Timeout  time.Duration // zero: no time limit
+	Output   int64         // bytes of stdout and stderr together; zero: no limit
+}
+
+// Logs says how much of the end of the output the supervisor keeps in its
+// memory for `creel logs`.
+type Logs struct {
+	Keep int64 // bytes; zero keeps nothing
+}
+
+// Pool says how many sandboxes wait ready for this policy.
+type Pool struct{ Warm int }
+
+// Callers says who may run the policy: user names or decimal uids.
+type Callers struct{ Users []string }
+
+// Config is creel.yaml: the supervisor's own configuration.
+type Config struct {
+	RuntimeDir string // sockets and state; default /run/creel
+	PolicyDir  string // default /etc/creel/policies
+	AuditDir   string // default /var/log/creel
+	Engine     string // oci
+	Runtime    string // crun, runc or "" for the first that is installed
+	InitPath   string // the creel-init binary; default /usr/lib/creel/creel-init
+	Strict     bool
+	Admins     []string // user names or decimal uids besides root
+	Group      string   // group that may connect to exec.sock; default creel
+}
+
+// Severity says whether a problem refuses the file.
+type Severity string
+
+// The severities of a Problem.
+const (
+	SeverityError   Severity = "error"
+	SeverityWarning Severity = "warning"
+)
+
+// Problem is one thing wrong with a declared file.
+type Problem struct {
+	File     string
+	Line     int    // from 1; zero when the whole file is meant
+	Column   int    // from 1
+	Key      string // dotted path, such as mounts[1].source
+	Message  string
+	Hint     string
+	Severity Severity
+}
+
+// Setting is one effective value of a policy and where it came from.
+type Setting struct {
+	Key    string
+	Value  string
+	Origin string // "FILE:LINE" or "default"
+}
