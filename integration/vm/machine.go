@@ -1,0 +1,171 @@
+package vm
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// outSize is the room, in bytes, for what a machine hands back.
+const outSize = 64 << 20
+
+// kernelLine is the kernel's command line. panic=-1 and -no-reboot turn a
+// panic into the end of QEMU at once.
+const kernelLine = "root=/dev/nvme0n1 rw console=ttyS0 quiet mitigations=off apparmor=0 selinux=0 " +
+	"panic=-1 systemd.show_status=0 systemd.unified_cgroup_hierarchy=1"
+
+// Check is one thing the script in the machine found.
+type Check struct {
+	Name string
+	OK   bool
+	Why  string // what was wrong; empty when OK
+}
+
+// Report is what a machine left.
+type Report struct {
+	Checks  []Check
+	Files   map[string][]byte // everything the script put in /out
+	Console string            // the serial console, for when nothing else is left
+}
+
+// Run boots the image and returns when the machine has powered off. The tree
+// input is unpacked at /in there, as root, and /in/run is started once the
+// machine is up; it writes a line "ok NAME" or "not ok NAME: WHY" for each
+// check to /out/results, and "done" as the last one. An error means that the
+// machine did not get that far; the report then holds what there is.
+func (i Image) Run(ctx context.Context, input fs.FS) (Report, error) {
+	dir, err := os.MkdirTemp("", "creel-vm-")
+	if err != nil {
+		return Report{}, fmt.Errorf("make drives: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	if err := writeDrive(in, input); err != nil {
+		return Report{}, fmt.Errorf("write input drive: %w", err)
+	}
+	if err := os.WriteFile(out, nil, 0o600); err != nil {
+		return Report{}, fmt.Errorf("make output drive: %w", err)
+	}
+	if err := os.Truncate(out, outSize); err != nil {
+		return Report{}, fmt.Errorf("make output drive: %w", err)
+	}
+
+	console, err := i.boot(ctx, in, out)
+	report := Report{Console: console}
+	if err != nil {
+		return report, fmt.Errorf("boot machine: %w", err)
+	}
+	if report.Files, err = readDrive(out); err != nil {
+		return report, fmt.Errorf("read output drive: %w", err)
+	}
+	report.Checks, err = parseResults(string(report.Files["results"]))
+	return report, err
+}
+
+// boot runs QEMU to its end and returns what the serial console said.
+func (i Image) boot(ctx context.Context, in, out string) (string, error) {
+	args := []string{
+		"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "2", "-m", "2048",
+		"-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio",
+		"-kernel", i.Kernel, "-append", kernelLine,
+	}
+	drives := []struct{ id, options string }{
+		{"root", "snapshot=on,file=" + i.Root},
+		{"in", "readonly=on,file=" + in},
+		{"out", "cache=unsafe,file=" + out},
+	}
+	for _, drive := range drives {
+		args = append(args,
+			"-drive", "if=none,format=raw,id="+drive.id+","+drive.options,
+			"-device", "nvme,serial="+drive.id+",drive="+drive.id)
+	}
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
+	var console bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &console, &console
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return console.String(), err
+}
+
+// writeDrive writes the tree as a tar, padded to whole 4 KiB blocks because a
+// drive has no end of file.
+func writeDrive(path string, tree fs.FS) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	archive := tar.NewWriter(file)
+	if err := archive.AddFS(tree); err != nil {
+		return err
+	}
+	if err := archive.Close(); err != nil {
+		return err
+	}
+	size, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Truncate((size+4095)/4096*4096), file.Close())
+}
+
+// readDrive reads every regular file of the tar the machine wrote.
+func readDrive(path string) (map[string][]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	files := map[string][]byte{}
+	archive := tar.NewReader(file)
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return files, nil
+		}
+		if err != nil {
+			return files, err
+		}
+		if header.Typeflag != tar.TypeReg {
+			continue
+		}
+		data, err := io.ReadAll(archive)
+		if err != nil {
+			return files, err
+		}
+		files[strings.TrimPrefix(header.Name, "./")] = data
+	}
+}
+
+// parseResults reads the lines of /out/results. Without the last one the
+// script ended early, and what it did not say must not count as fine.
+func parseResults(text string) ([]Check, error) {
+	var checks []Check
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "done" {
+			return checks, nil
+		}
+		if name, ok := strings.CutPrefix(line, "ok "); ok {
+			checks = append(checks, Check{Name: name, OK: true})
+			continue
+		}
+		rest, ok := strings.CutPrefix(line, "not ok ")
+		if !ok {
+			return checks, fmt.Errorf("read results: unknown line %q", line)
+		}
+		name, why, _ := strings.Cut(rest, ": ")
+		checks = append(checks, Check{Name: name, Why: why})
+	}
+	return checks, errors.New("read results: the script ended before its last line")
+}
