@@ -1,0 +1,157 @@
+package architecture
+
+// Exception is one place a rule does not hold, and why.
+type Exception struct {
+	Where  string // a directory, a file, or FILE:FUNCTION
+	Reason string
+}
+
+// ImportBan forbids imports. Test files may cross arrows: what they import is
+// linked into nothing.
+type ImportBan struct {
+	From   []string // directories it holds in; empty: everywhere
+	Except []Exception
+	// Not are import paths that are refused with everything below them. Only,
+	// where it is not empty, are the only ones that are allowed.
+	Not, Only []string
+	Reason    string
+}
+
+// CallBan forbids functions, named as PATH.Name.
+type CallBan struct {
+	From   []string
+	Except []Exception
+	Calls  []string
+	Reason string
+}
+
+// std stands for every package of the standard library.
+const std = "std"
+
+// ImportBans are the arrows, and the packages that stand alone.
+var ImportBans = []ImportBan{
+	{
+		From: []string{"policy", "profiles"}, Not: []string{Module},
+		Reason: "what a policy means must not depend on what runs it",
+	},
+	{
+		From: []string{"runner"}, Not: []string{Module + "/cmd", Module + "/integration"},
+		Reason: "arrows point one way: cmd → runner → policy, profiles",
+	},
+	{
+		From: []string{"cmd"}, Not: []string{Module + "/cmd", Module + "/integration"},
+		Reason: "a command shares through runner, so that each binary links only what it needs",
+	},
+	{
+		From: []string{"runner/api", "runner/initproto"}, Only: []string{std},
+		Reason: "both ends of a wire link it, and the smaller end must stay small",
+	},
+	{
+		Not:    []string{"github.com/docker/docker", "github.com/moby/moby"},
+		Except: []Exception{{"runner/engine/docker", "the one client of the Docker Engine"}},
+		Reason: "an engine is chosen by policy, so nothing but the engine may know of Docker",
+	},
+	{
+		Not:    []string{"github.com/seccomp/libseccomp-golang", "C"},
+		Except: []Exception{{"runner/seccomp", "libseccomp compiles the filters, in creeld only"}},
+		Reason: "cgo elsewhere would make creel slow to start and creel-init depend on a libc in the sandbox",
+	},
+	{
+		Not:    []string{"github.com/urfave/cli"},
+		Except: []Exception{{"cmd", "commands parse, call one function, print"}},
+		Reason: "what a library prints or exits with is the command's business",
+	},
+	{
+		From: []string{"policy", "runner/spec"},
+		Not: []string{"os", "log", "net/http", "net/url", "syscall", "golang.org/x/sys", "golang.org/x/net",
+			"github.com/sirupsen/logrus", "math/rand", "crypto/rand", "runtime", "path/filepath", "plugin", "unsafe"},
+		Reason: "pure: the same input gives the same answer on every machine",
+	},
+}
+
+// CallBans are functions with few legitimate places.
+var CallBans = []CallBan{
+	{
+		From: []string{"policy", "runner/spec"},
+		Calls: []string{"time.Now", "time.Since", "time.Until", "time.After", "time.AfterFunc", "time.Sleep",
+			"time.Tick", "time.NewTimer", "time.NewTicker", "time.LoadLocation", "fmt.Print", "fmt.Println", "fmt.Printf",
+			"net.LookupHost", "net.LookupIP", "net.Dial", "net.Listen", "net.InterfaceAddrs"},
+		Reason: "pure: the clock, the terminal and the network are the caller's",
+	},
+	{
+		Calls: []string{"os/exec.Command", "os/exec.CommandContext", "os/exec.Cmd", "os.StartProcess",
+			"syscall.ForkExec", "syscall.StartProcess", "syscall.Exec", "golang.org/x/sys/unix.Exec"},
+		Except: []Exception{
+			{"runner/engine/oci", "starts the OCI runtime"},
+			{"runner/credential", "starts the helper that a policy names as the source of a credential"},
+			{"cmd/creel-init", "is PID 1 of a sandbox: starts the command inside it"},
+			{"cmd/creeld", "re-executes itself into a private mount namespace"},
+			{"integration", "tests start the real things"},
+		},
+		Reason: "a second way to start a process is a way around the sandbox (GHSA-474h-prjg-mmw3)",
+	},
+	{
+		Calls: []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.ExpandEnv",
+			"syscall.Getenv", "syscall.Environ", "golang.org/x/sys/unix.Getenv", "golang.org/x/sys/unix.Environ"},
+		Except: []Exception{
+			{"cmd/creel", "the user says where the sockets are, and what the terminal is"},
+			{"cmd/creeld", "systemd says where its notify socket, listeners and credentials are"},
+			{"runner/client", "the user says where the sockets are"},
+			{"integration", "tests start the real things"},
+		},
+		Reason: "whoever starts a process chooses its environment: a role or a path taken from it is theirs",
+	},
+	{
+		From: []string{"policy", "profiles", "runner"},
+		Calls: []string{"os.Exit", "log.Fatal", "log.Fatalf", "log.Fatalln", "syscall.Exit", "golang.org/x/sys/unix.Exit",
+			"github.com/sirupsen/logrus.Fatal", "github.com/sirupsen/logrus.Fatalf", "github.com/sirupsen/logrus.Fatalln"},
+		Reason: "one exit per binary, in its main, where every undo has run",
+	},
+}
+
+// exitCalls end a process; each binary has one.
+var exitCalls = CallBans[len(CallBans)-1].Calls
+
+// BinaryRule is what one binary may link, by import path. Built without cgo,
+// as the Makefile builds it.
+type BinaryRule struct {
+	Package   string
+	Not, Only []string // as in ImportBan
+	Reason    string
+}
+
+// BinaryRules keep the two small binaries small.
+var BinaryRules = []BinaryRule{
+	{
+		Package: Module + "/cmd/creel",
+		Not: []string{
+			Module + "/runner/engine", Module + "/runner/supervisor", Module + "/runner/seccomp",
+			Module + "/runner/credential", Module + "/runner/posture", Module + "/runner/cgroup",
+			Module + "/runner/rootfs", Module + "/runner/spec", Module + "/runner/network",
+			Module + "/runner/server", Module + "/runner/initproto",
+			"github.com/docker", "github.com/moby", "github.com/seccomp", "github.com/hashicorp",
+			"net/http", "crypto/tls",
+		},
+		Reason: "it runs once per command: every package it links is initialised each time",
+	},
+	{
+		Package: Module + "/cmd/creel-init",
+		Only:    []string{std, "golang.org/x/sys", Module + "/runner/initproto", Module + "/cmd/creel-init"},
+		Reason:  "it is PID 1 of a sandbox: all it links can be attacked from inside",
+	},
+	{
+		Package: Module + "/cmd/creel-init",
+		Not:     []string{"net/http", "os/user", "os/exec", "plugin", "encoding/gob"},
+		Reason:  "it needs none of it, and its memory is paid for by every warm sandbox",
+	},
+}
+
+// The sizes, in lines, beyond which a reader loses the thread.
+const (
+	MaxFile     = 400
+	MaxFunction = 60
+	MaxMain     = 30
+)
+
+// SizeExceptions name FILE or FILE:FUNCTION.
+var SizeExceptions = []Exception{}

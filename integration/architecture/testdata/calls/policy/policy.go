@@ -1,0 +1,5 @@
+package policy
+
+import "time"
+
+var Day, Clock = time.Hour, time.Now

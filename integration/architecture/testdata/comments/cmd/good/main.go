@@ -1,0 +1,2 @@
+// Command good may import anything and never fails.
+package main

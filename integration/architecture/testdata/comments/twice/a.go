@@ -1,0 +1,2 @@
+// Package twice may import nothing and never does.
+package twice

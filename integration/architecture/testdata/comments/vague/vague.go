@@ -1,0 +1,2 @@
+// This is a package.
+package vague

@@ -1,0 +1,6 @@
+package api
+
+import (
+	_ "golang.org/x/sys/unix"
+	. "strings"
+)

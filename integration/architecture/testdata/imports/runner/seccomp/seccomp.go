@@ -1,0 +1,3 @@
+package seccomp
+
+import _ "github.com/seccomp/libseccomp-golang"
