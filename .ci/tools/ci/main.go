@@ -1,0 +1,91 @@
+// Command ci runs everything that CI runs, in order, and ends with one line
+// that adds it up: "N passed, N failed". Arguments name the steps to run;
+// without one, all of them are.
+//
+// It may import the standard library only. It never stops at a failed step,
+// so that one run shows all that is wrong, and with CI=true it never lets a
+// skipped test pass.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"time"
+)
+
+// step is one thing to run in the repository's root.
+type step struct {
+	name  string
+	test  bool // a go test, whose -json events are counted one by one
+	argv  []string
+	about string
+}
+
+// steps, for two cores. Tests that change the machine (mounts, cgroups,
+// processes) and count what is left of them run one package at a time.
+var steps = []step{
+	{"build", false, []string{"make", "--no-print-directory", "build"}, "the three binaries"},
+	{"lint", false, []string{"make", "--no-print-directory", "lint"}, "gofmt, vet, staticcheck, shellcheck"},
+	{"tools", true, []string{"go", "-C", ".ci/tools", "test", "-json", "./..."}, "the checker of the tests"},
+	{"unit", true, []string{"go", "test", "-json", "-race", "-p", "2", "-timeout", "8m",
+		"./policy/...", "./profiles/...", "./runner/..."}, "packages, under the race detector"},
+	// Without it: they drive the binaries that users get.
+	{"integration", true, []string{"go", "test", "-json", "-p", "1", "-timeout", "15m",
+		"./cmd/...", "./integration/..."}, "the real binaries, and the machine with systemd"},
+}
+
+func main() {
+	report := newReport(os.Stdout)
+	for _, s := range steps {
+		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], s.name) {
+			continue
+		}
+		fmt.Printf("== %s: %s\n", s.name, s.about)
+		start := time.Now()
+		if err := s.run(report); err != nil {
+			fmt.Fprintf(os.Stdout, "ci: error: step %s: %v\n", s.name, err)
+		}
+		fmt.Printf("== %s took %.0fs\n", s.name, time.Since(start).Seconds())
+	}
+	if !report.close(os.Getenv("CI") == "true") {
+		os.Exit(1)
+	}
+}
+
+// run runs a step in the directory above the tools. A go test that fails has
+// said so in its events, or it is counted as a failed step.
+func (s step) run(report *report) error {
+	cmd := exec.Command(s.argv[0], s.argv[1:]...)
+	cmd.Dir = "../.."
+	cmd.Stderr = os.Stdout
+	if !s.test {
+		cmd.Stdout = os.Stdout
+		err := cmd.Run()
+		report.steps[s.name] = err == nil
+		return err
+	}
+	events, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		report.steps[s.name] = false
+		return err
+	}
+	failedBefore := len(report.summary().failed)
+	readErr := report.read(events)
+	if readErr != nil {
+		_, _ = io.Copy(io.Discard, events)
+	}
+	err = cmd.Wait()
+	if readErr != nil || err != nil && len(report.summary().failed) == failedBefore {
+		report.steps[s.name] = false
+	}
+	if readErr != nil {
+		return readErr
+	}
+	return err
+}
