@@ -1,0 +1,303 @@
+// Package network carries what a sandbox may reach: a relay from a listening
+// socket inside the sandbox's own network namespace to the gateway.
+//
+// It imports the standard library and golang.org/x/sys only. It never
+// resolves a name, never chooses a destination from what a sandbox sends, and
+// never follows to another service: one relay, one address, fixed when it is
+// made.
+//
+// What a caller inside the sandbox sees. The kernel completes a TCP handshake
+// before accept(2) returns, so a relay cannot answer a SYN with a refusal
+// while its socket listens: a connection that will not be served (gateway
+// down, too many at once) is made and reset at once, so connect(2) or the
+// caller's first read or write fails with ECONNRESET. Dialling before
+// accepting would look the same and would let one slow dial hold up the rest.
+// Not listening while the gateway is down would need probes, and would keep
+// refusing for a while after it is back. Once the relay is closed, connect
+// itself is refused (ECONNREFUSED).
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// dialTimeout bounds one connect to the gateway. On loopback an answer
+	// takes microseconds; only a full backlog takes longer.
+	dialTimeout = 3 * time.Second
+	// The pause after an accept that failed for want of descriptors or
+	// memory doubles from the first to the second.
+	firstBackoff = 5 * time.Millisecond
+	lastBackoff  = time.Second
+)
+
+// ErrClosed is returned by Serve when the relay was closed before.
+var ErrClosed = errors.New("relay is closed")
+
+// Stats counts the connections of one relay. Accepted ones were offered by
+// the sandbox; each is then relayed, refused (too many at once) or failed
+// (the gateway did not answer).
+type Stats struct {
+	Open     int    // now, those still being dialled included
+	Accepted uint64 // since the start
+	Refused  uint64 // reset at the limit of connections
+	Failed   uint64 // reset because the gateway did not answer
+}
+
+// Relay serves one listening socket of a sandbox and connects what it accepts
+// to the gateway. Its methods may be called from any goroutine.
+type Relay struct {
+	gateway  netip.AddrPort
+	maxConns int
+	listener *net.TCPListener
+	ctx      context.Context // ends the dials and the back-off
+	cancel   context.CancelFunc
+	pacer    pacer          // of Serve
+	served   sync.WaitGroup // one per connection and one for Serve
+
+	mu     sync.Mutex
+	closed bool
+	open   map[*pair]struct{}
+	stats  Stats
+}
+
+// New checks that listener is a TCP socket listening on exactly the gateway's
+// address in another network namespace than this process's (the sandbox that
+// sent it is not trusted), and that gateway is an IPv4 loopback address and
+// port. It takes listener over and closes it, also when it fails. At most
+// maxConns connections are open at once; it must be positive.
+func New(listener *os.File, gateway netip.AddrPort, maxConns int) (*Relay, error) {
+	defer func() { _ = listener.Close() }()
+	if err := checkGateway(gateway); err != nil {
+		return nil, fmt.Errorf("check gateway %s: %w", gateway, err)
+	}
+	if maxConns < 1 {
+		return nil, fmt.Errorf("check limit of connections: %d is not positive", maxConns)
+	}
+	if err := checkListener(listener, gateway); err != nil {
+		return nil, fmt.Errorf("check listener: %w", err)
+	}
+	l, err := net.FileListener(listener)
+	if err != nil {
+		return nil, fmt.Errorf("take over listener: %w", err)
+	}
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		_ = l.Close()
+		return nil, fmt.Errorf("take over listener: a %T, not a TCP listener", l)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Relay{
+		gateway: gateway, maxConns: maxConns, listener: tcp,
+		ctx: ctx, cancel: cancel, open: make(map[*pair]struct{}),
+		pacer: pacer{interval: time.Second / perSecond, burst: burst},
+	}, nil
+}
+
+// checkGateway accepts an address a policy may name as the gateway.
+func checkGateway(gateway netip.AddrPort) error {
+	switch {
+	case !gateway.Addr().Is4():
+		return errors.New("not an IPv4 address")
+	case !gateway.Addr().IsLoopback():
+		return errors.New("not a loopback address")
+	case gateway.Port() == 0:
+		return errors.New("port 0 names no service")
+	}
+	return nil
+}
+
+// Serve accepts connections until ctx ends or Close is called, then closes
+// the relay and returns nil. It returns an error when the listening socket
+// itself fails, such as when the sandbox shut its own copy down. It is called
+// once.
+func (r *Relay) Serve(ctx context.Context) error {
+	if !r.begin() {
+		return ErrClosed
+	}
+	defer r.Close()
+	defer r.served.Done() // before Close, which waits for it
+	stop := context.AfterFunc(ctx, r.shutdown)
+	defer stop()
+	backoff := firstBackoff
+	for {
+		client, err := r.listener.AcceptTCP()
+		switch {
+		case err == nil:
+			backoff = firstBackoff
+			r.admit(client)
+			r.pause(r.pacer.next(time.Now()))
+		case r.ctx.Err() != nil:
+			return nil
+		case !passing(err):
+			return fmt.Errorf("accept connection: %w", err)
+		default:
+			r.pause(backoff)
+			backoff = min(2*backoff, lastBackoff)
+		}
+	}
+}
+
+// begin counts one more goroutine that Close must wait for.
+func (r *Relay) begin() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
+	r.served.Add(1)
+	return true
+}
+
+// pause waits for d or until the relay ends.
+func (r *Relay) pause(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.ctx.Done():
+	}
+}
+
+// passing says whether accept may work again later: out of descriptors or
+// memory, or an error of the network that accept(2) says to treat like EAGAIN.
+func passing(err error) bool {
+	for _, errno := range []unix.Errno{
+		unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM,
+		unix.ENETDOWN, unix.EPROTO, unix.ENOPROTOOPT, unix.EHOSTDOWN,
+		unix.ENONET, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.ENETUNREACH,
+	} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// admit starts relaying client, or resets it at the limit.
+func (r *Relay) admit(client *net.TCPConn) {
+	// An accepted socket inherits the listener's options, which the sandbox
+	// can set through its own copy. A linger time would make close(2) block
+	// for as long as the sandbox likes, so it goes first.
+	if err := client.SetLinger(-1); err != nil {
+		reset(client)
+		return
+	}
+	p := &pair{client: client}
+	r.mu.Lock()
+	r.stats.Accepted++
+	full := r.closed || len(r.open) >= r.maxConns
+	if full {
+		r.stats.Refused++
+	} else {
+		r.open[p] = struct{}{}
+		r.served.Add(1)
+	}
+	r.mu.Unlock()
+	if full {
+		reset(client)
+		return
+	}
+	go r.relay(p)
+}
+
+// relay connects one accepted connection to the gateway and copies until both
+// directions have ended.
+func (r *Relay) relay(p *pair) {
+	defer r.served.Done()
+	defer r.forget(p)
+	gateway, err := r.dial()
+	if err != nil {
+		r.mu.Lock()
+		r.stats.Failed++
+		r.mu.Unlock()
+		p.abort()
+		return
+	}
+	if !p.connect(gateway) {
+		return
+	}
+	p.run()
+}
+
+// dial connects to the gateway. The address is a literal, so nothing is
+// resolved. Dialer.DialTCP would bind(2) first, and so fail for want of a
+// port that no TIME_WAIT holds, where connect(2) alone finds one to share.
+func (r *Relay) dial() (*net.TCPConn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	conn, err := dialer.DialContext(r.ctx, "tcp4", r.gateway.String())
+	if err != nil {
+		return nil, err
+	}
+	gateway, ok := conn.(*net.TCPConn)
+	if !ok {
+		_ = conn.Close()
+		return nil, fmt.Errorf("connect: a %T, not TCP", conn)
+	}
+	if isSelf(gateway) {
+		reset(gateway)
+		return nil, errors.New("connect: the socket is connected to itself")
+	}
+	return gateway, nil
+}
+
+// isSelf reports a socket connected to itself: a port that nobody listens on
+// and that the kernel chose as the source port too (simultaneous open, RFC
+// 9293 3.5). It would echo what the sandbox sends.
+func isSelf(conn *net.TCPConn) bool {
+	return conn.LocalAddr().String() == conn.RemoteAddr().String()
+}
+
+// forget takes an ended connection off the books.
+func (r *Relay) forget(p *pair) {
+	r.mu.Lock()
+	delete(r.open, p)
+	r.mu.Unlock()
+}
+
+// Stats returns the counts as they are now.
+func (r *Relay) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	stats := r.stats
+	stats.Open = len(r.open)
+	return stats
+}
+
+// Close stops listening, resets every connection and waits until all of the
+// relay's goroutines have ended. It may be called more than once.
+func (r *Relay) Close() {
+	r.shutdown()
+	r.served.Wait()
+}
+
+// shutdown is Close without the waiting.
+func (r *Relay) shutdown() {
+	r.mu.Lock()
+	first := !r.closed
+	r.closed = true
+	pairs := make([]*pair, 0, len(r.open))
+	for p := range r.open {
+		pairs = append(pairs, p)
+	}
+	r.mu.Unlock()
+	r.cancel()
+	if first {
+		stopListening(r.listener)
+	}
+	for _, p := range pairs {
+		p.abort()
+	}
+}
