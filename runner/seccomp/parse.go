@@ -10,8 +10,8 @@ import (
 // maxFileSize bounds a profile; Docker's own is under 20 KiB.
 const maxFileSize = 1 << 20
 
-// maxErrno is MAX_ERRNO of the kernel: larger values are capped by seccomp(2).
-const maxErrno = 4095
+// maxErrno is what libseccomp takes: below MAX_ERRNO of the kernel (4095).
+const maxErrno = 4094
 
 // Parse reads a profile in Docker's JSON format and checks it. Rules meant
 // for a capability, another architecture or an unmet kernel are left out. The
@@ -102,7 +102,7 @@ func (o *optionalErrno) set(n node, key string, value uint64) {
 // rule reads one element of syscalls and keeps it if it concerns a sandbox.
 func (p *parser) rule(n node, key string) {
 	rule := Rule{Line: n.line}
-	applies := true
+	applies, wrong := true, len(p.problems)
 	action, errno, names := optionalText{}, optionalErrno{}, false
 	p.object(n, key, fields{
 		"names": func(n node, key string) {
@@ -127,7 +127,7 @@ func (p *parser) rule(n node, key string) {
 	if !applies {
 		return
 	}
-	if names && len(rule.Syscalls) == 0 {
+	if len(rule.Syscalls) == 0 && len(p.problems) == wrong {
 		p.add(n.line, join(key, "names"), "dangling: none of these calls exists on this architecture")
 	}
 	p.profile.Rules = append(p.profile.Rules, rule)

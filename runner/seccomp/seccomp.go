@@ -110,7 +110,10 @@ func (a Action) Allows() bool { return a == Allow || a == Log }
 // String names the action the way seccomp(2) does.
 func (a Action) String() string {
 	if errno, ok := a.Errno(); ok {
-		return fmt.Sprintf("errno %s", unix.ErrnoName(errno))
+		if name := unix.ErrnoName(errno); name != "" {
+			return "errno " + name
+		}
+		return fmt.Sprintf("errno %d", errno)
 	}
 	switch a {
 	case KillProcess:
