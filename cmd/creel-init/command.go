@@ -15,10 +15,7 @@ func waitForCommand() error {
 	// A filter and a signal mask belong to a thread, and execve must be
 	// called by the one that has them.
 	runtime.LockOSThread()
-	if err := dropSignals(); err != nil {
-		return err
-	}
-	if err := sealDescriptors(); err != nil {
+	if err := harden(); err != nil {
 		return err
 	}
 	conn := initproto.NewConn(controlFD)

@@ -9,6 +9,23 @@ import (
 
 const lastSignal = 64
 
+// harden undoes what was inherited and what the Go runtime did to the process,
+// in PID 1 and in the waiting child.
+func harden() error {
+	if err := dropSignals(); err != nil {
+		return err
+	}
+	restoreFileLimit()
+	return sealDescriptors()
+}
+
+// restoreFileLimit undoes what package syscall did when it was initialized: it
+// raised the soft RLIMIT_NOFILE. The first thing that syscall.Exec does is to
+// set it back, and nothing else does or tells the old value, so this executes
+// the empty path, which never succeeds (ENOENT, path_resolution(7)). Doing
+// that to the real command would be too late: its filter may refuse prlimit(2).
+func restoreFileLimit() { _ = syscall.Exec("", nil, nil) }
+
 // dropSignals gives every signal its default disposition, behind the Go
 // runtime's back. For PID 1 the kernel drops a signal from inside the
 // namespace that has its default disposition, whichever it is

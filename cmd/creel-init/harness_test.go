@@ -90,26 +90,21 @@ type engineOptions struct {
 // newBox starts an init in namespaces of its own.
 func newBox(t testing.TB, o engineOptions) *box {
 	t.Helper()
+	b, _ := newBoxWithSocket(t, o)
+	return b
+}
+
+// newBoxWithSocket gives the number of the supervisor's socket too, for a test
+// that says there what no Supervisor would.
+func newBoxWithSocket(t testing.TB, o engineOptions) (*box, int) {
+	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
 	must(t, unix.SetNonblock(pair[0], true))
 	ours, theirs := os.NewFile(uintptr(pair[0]), "control"), os.NewFile(uintptr(pair[1]), "control")
 	defer theirs.Close()
 	b := &box{t: t, ended: make(chan struct{})}
-	b.engine = exec.Command(probePath, append([]string{"prepare-sandbox"}, o.flags...)...)
-	b.engine.Env = append([]string{}, o.env...)
-	b.engine.Stderr = os.Stderr
-	b.engine.ExtraFiles = []*os.File{theirs}
-	b.engine.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
-	}
-	if o.user {
-		mapping := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 2_000_000_000, Size: 1}, {ContainerID: sandboxUID, HostID: sandboxUID, Size: 1}}
-		attr := b.engine.SysProcAttr
-		attr.Cloneflags |= unix.CLONE_NEWUSER
-		attr.UidMappings, attr.GidMappings, attr.GidMappingsEnableSetgroups = mapping, mapping, true
-		attr.Credential = &syscall.Credential{Uid: 0, Gid: 0}
-	}
+	b.engine = engineCommand(o, theirs)
 	must(t, b.engine.Start())
 	b.pid = b.engine.Process.Pid
 	go func() {
@@ -118,9 +113,29 @@ func newBox(t testing.TB, o engineOptions) *box {
 	}()
 	b.Supervisor, err = initproto.NewSupervisor(ours)
 	must(t, err)
-	t.Cleanup(b.end)
+	late := time.AfterFunc(deadline, func() { b.Close() }) // whoever waits gets an error
+	t.Cleanup(func() { late.Stop(); b.end() })
 	b.makePipes()
-	return b
+	return b, pair[0]
+}
+
+// engineCommand is the stand-in for an engine, not yet started.
+func engineCommand(o engineOptions, control *os.File) *exec.Cmd {
+	engine := exec.Command(probePath, append([]string{"prepare-sandbox"}, o.flags...)...)
+	engine.Env = append([]string{}, o.env...)
+	engine.Stderr = os.Stderr
+	engine.ExtraFiles = []*os.File{control}
+	engine.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+	}
+	if o.user {
+		mapping := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 2_000_000_000, Size: 1}, {ContainerID: sandboxUID, HostID: sandboxUID, Size: 1}}
+		attr := engine.SysProcAttr
+		attr.Cloneflags |= unix.CLONE_NEWUSER
+		attr.UidMappings, attr.GidMappings, attr.GidMappingsEnableSetgroups = mapping, mapping, true
+		attr.Credential = &syscall.Credential{Uid: 0, Gid: 0}
+	}
+	return engine
 }
 
 func (b *box) makePipes() {

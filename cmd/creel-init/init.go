@@ -60,12 +60,7 @@ func (s *sandbox) run() error {
 }
 
 // prepare must come first: nothing else runs in the sandbox yet.
-func (s *sandbox) prepare() error {
-	if err := dropSignals(); err != nil {
-		return fail(initproto.StepPrepare, err)
-	}
-	return fail(initproto.StepPrepare, sealDescriptors())
-}
+func (s *sandbox) prepare() error { return fail(initproto.StepPrepare, harden()) }
 
 func (s *sandbox) startChild() (err error) {
 	if s.child, err = startChild(); err != nil {
@@ -87,11 +82,15 @@ func (s *sandbox) setUp() error {
 	if err != nil {
 		return fail(initproto.StepListen, err)
 	}
-	defer initproto.CloseAll(listeners)
+	err = s.session.Listeners(listeners)
+	initproto.CloseAll(listeners)
+	if err != nil {
+		return err
+	}
 	if err := s.child.awaitHello(); err != nil {
 		return fail(initproto.StepChild, err)
 	}
-	return s.session.Ready(initproto.Ready{Child: s.child.pid}, listeners)
+	return s.session.Ready(initproto.Ready{Child: s.child.pid})
 }
 
 // employ takes the one job, passes it to the child and waits until the child

@@ -32,7 +32,7 @@ var ErrGone = errors.New("receive frame: the other end is gone")
 var ErrJob = errors.New("encode job: not a valid job")
 
 // opError wraps an error as `verb noun: cause`; fmt would do it too, but
-// links os and reflect into the init.
+// links os into the init.
 type opError struct {
 	op  string
 	err error

@@ -16,8 +16,8 @@ type Setup struct {
 	Listen []netip.AddrPort
 }
 
-// Ready says that all of the Setup is made; the listeners come with it, in
-// the order of Setup.Listen.
+// Ready says that both processes are as they will stay until the job: the
+// init has let go of the listeners it sent before.
 type Ready struct {
 	// Child is the process id, in the sandbox's own PID namespace, of the
 	// process that will become the command.

@@ -19,13 +19,14 @@ type Init struct {
 type initState uint8
 
 const (
-	initNew      initState = iota
-	initGreeted            // Hello sent, Setup awaited
-	initSetUp              // Setup received
-	initReady              // Ready sent, Job awaited
-	initEmployed           // Job received: there is never another
-	initRunning            // Started sent
-	initOver               // Exit or Failed sent, or the session failed
+	initNew       initState = iota
+	initGreeted             // Hello sent, Setup awaited
+	initSetUp               // Setup received
+	initListening           // Listeners sent
+	initReady               // Ready sent, Job awaited
+	initEmployed            // Job received: there is never another
+	initRunning             // Started sent
+	initOver                // Exit or Failed sent, or the session failed
 )
 
 // NewInit gives the sandbox's end of a session on a blocking socket.
@@ -73,13 +74,21 @@ func (i *Init) Setup() (Setup, error) {
 	return s, i.over(err)
 }
 
-// Ready hands over a listener for each address of the Setup, in its order;
-// they stay the caller's to close.
-func (i *Init) Ready(r Ready, listeners []int) error {
-	if err := i.move(initSetUp, initReady); err != nil {
+// Listeners hands over a listener for each address of the Setup, in its order.
+// They stay the caller's, to be closed before Ready.
+func (i *Init) Listeners(fds []int) error {
+	if err := i.move(initSetUp, initListening); err != nil {
 		return err
 	}
-	return i.over(i.conn.Send(Frame{TypeReady, r.Encode(), listeners}))
+	return i.over(i.conn.Send(Frame{Type: TypeListeners, FDs: fds}))
+}
+
+// Ready says that the posture can be read now.
+func (i *Init) Ready(r Ready) error {
+	if err := i.move(initListening, initReady); err != nil {
+		return err
+	}
+	return i.over(i.conn.Send(Frame{Type: TypeReady, Body: r.Encode()}))
 }
 
 // Job waits for the one job and gives it decoded and, for passing it on, as

@@ -1,8 +1,7 @@
 // Package initproto is what creeld and creel-init say to each other: frames
 // over one SOCK_STREAM unix socket, their binary encoding, and a state machine
 // for each end. It imports only the standard library, and of that neither os,
-// net, fmt nor encoding/json: they would cost the idle init a quarter of its
-// memory, and os raises RLIMIT_NOFILE behind the command's back. It never
+// net, fmt nor encoding/json, which would cost every idle init memory. It never
 // opens, reads or executes anything by name; it only moves bytes and
 // descriptors.
 //
@@ -14,7 +13,8 @@
 //	creeld (Supervisor)                         creel-init (Init)
 //	  ◄── Hello{version} ──────────────────────
 //	  ─── Setup{listen addresses} ────────────►
-//	  ◄── Ready{child} + a listener each ──────   or Failed
+//	  ◄── Listeners + one for each address ────   or Failed
+//	  ◄── Ready{child} ────────────────────────   or Failed
 //	  … the posture is compared here …
 //	  ─── Job{argv, env, …} + 3 pipes ────────►   once, ever
 //	  ◄── Started ─────────────────────────────   or Failed
@@ -74,6 +74,7 @@ type Type uint8
 const (
 	TypeHello Type = iota + 1
 	TypeSetup
+	TypeListeners
 	TypeReady
 	TypeJob
 	TypeStarted

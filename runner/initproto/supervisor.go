@@ -3,6 +3,7 @@ package initproto
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"runtime"
 	"sync"
 	"syscall"
@@ -128,20 +129,33 @@ func (s *Supervisor) shake(setup Setup, body []byte) (Ready, []int, error) {
 	if err := s.conn.Send(Frame{Type: TypeSetup, Body: body}); err != nil {
 		return Ready{}, nil, err
 	}
-	f, err = s.receive(Want{TypeReady, len(setup.Listen)})
+	listeners, err := s.listeners(setup.Listen)
 	if err != nil {
-		return Ready{}, nil, err
+		return Ready{}, listeners, err
+	}
+	if f, err = s.receive(Want{Type: TypeReady}); err != nil {
+		return Ready{}, listeners, err
 	}
 	ready, err := DecodeReady(f.Body)
+	return ready, listeners, err
+}
+
+// listeners takes a listener for each address; with an error too they are the
+// caller's to close.
+func (s *Supervisor) listeners(addresses []netip.AddrPort) ([]int, error) {
+	f, err := s.receive(Want{TypeListeners, len(addresses)})
 	if err != nil {
-		return Ready{}, f.FDs, err
+		return nil, err
+	}
+	if len(f.Body) != 0 {
+		return f.FDs, ErrMalformed
 	}
 	for i, fd := range f.FDs {
-		if !isListener(fd, setup.Listen[i]) {
-			return Ready{}, f.FDs, ErrListener
+		if !isListener(fd, addresses[i]) {
+			return f.FDs, ErrListener
 		}
 	}
-	return ready, f.FDs, nil
+	return f.FDs, nil
 }
 
 // receive takes a wanted frame, or the init's word that it failed, which it
