@@ -1,0 +1,115 @@
+package client
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// spliceSize is the most one splice(2) moves, and the size a pipe grows to
+// once it was seen full: as large as an unprivileged process may make it
+// (/proc/sys/fs/pipe-max-size).
+const spliceSize = 1 << 20
+
+// copySize is the buffer of an output that cannot be spliced, in bytes.
+const copySize = 64 << 10
+
+// drain moves output to its end: nil at the end, or why it could not be
+// written.
+func drain(to io.Writer, from *pipeEnd) error {
+	if to == nil {
+		to = io.Discard
+	}
+	if file, ok := to.(*os.File); ok {
+		supported, err := splice(file, from)
+		if supported || err != nil {
+			return err
+		}
+	}
+	// Hiding the types keeps io.Copy from choosing a way of its own.
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, copySize))
+	return err
+}
+
+// splice moves pages from the pipe to a file without copying them. It
+// reports false when the file cannot take them so (a terminal, O_APPEND);
+// nothing has been moved then.
+func splice(to *os.File, from *pipeEnd) (supported bool, err error) {
+	target, err := to.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	source, err := from.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	s := &splicer{}
+	for {
+		controlErr := target.Control(func(out uintptr) {
+			err = source.Read(func(in uintptr) bool { return s.move(int(in), int(out)) })
+			if s.full && err == nil {
+				// Outside of Read, which would keep the pipe from being closed.
+				unix.Poll([]unix.PollFd{{Fd: int32(out), Events: unix.POLLOUT}}, -1)
+			}
+		})
+		switch {
+		case controlErr != nil:
+			return true, controlErr
+		case err != nil:
+			return true, err
+		case s.err == unix.EINVAL:
+			return s.moved, errIfMoved(s.moved)
+		case s.err != nil:
+			return true, os.NewSyscallError("splice", s.err)
+		case s.ended:
+			return true, nil
+		}
+	}
+}
+
+// errIfMoved is the error of a target that stops taking spliced pages midway.
+func errIfMoved(moved bool) error {
+	if moved {
+		return os.NewSyscallError("splice", unix.EINVAL)
+	}
+	return nil
+}
+
+type splicer struct {
+	moved, ended, grown bool
+	full                bool // there is input, and no room for it
+	err                 error
+}
+
+// move does one splice(2), and reports false when it must wait for input.
+func (s *splicer) move(in, out int) bool {
+	n, err := unix.Splice(in, nil, out, nil, spliceSize, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+	s.err, s.full = nil, false
+	switch {
+	case err == unix.EAGAIN:
+		// Either side can be what is not ready.
+		waiting, err := unix.IoctlGetInt(in, unix.TIOCINQ)
+		s.full = err == nil && waiting > 0
+		return s.full
+	case err == unix.EINTR:
+	case err != nil:
+		s.err = err
+	case n == 0:
+		s.ended = true
+	default:
+		s.moved = true
+		s.grow(in, int(n))
+	}
+	return true
+}
+
+// grow enlarges the pipe of a command that fills it, so that fewer switches
+// move more. A refusal (pipe-user-pages-soft, pipe(7)) changes nothing.
+func (s *splicer) grow(in, moved int) {
+	if s.grown || moved < copySize {
+		return
+	}
+	s.grown = true
+	unix.FcntlInt(uintptr(in), unix.F_SETPIPE_SZ, spliceSize)
+}

@@ -1,0 +1,179 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/api"
+)
+
+// socketKind is which of the two sockets a connection came in by.
+type socketKind string
+
+const (
+	execSocket  socketKind = "exec"
+	adminSocket socketKind = "admin"
+)
+
+// reservedConns is the part of a socket's places kept for admins: a sixteenth.
+const reservedConns = 16
+
+// A message over largeMessage bytes takes one of maxLarge places while it is
+// received, so that many half-sent requests cannot fill the memory: at most
+// maxLarge × api.MaxMessage, of which one uid can have maxLargePerUID.
+const (
+	largeMessage   = 64 << 10
+	maxLarge       = 32
+	maxLargePerUID = 8
+)
+
+// accept serves one listener until it is closed. A failure that may pass
+// (such as running out of descriptors) is waited out, as in net/http.
+func (s *Server) accept(listener net.Listener, kind socketKind) error {
+	if listener == nil {
+		return nil
+	}
+	places := newLimiter(s.options.MaxConns, s.options.MaxConnsPerUID, s.options.MaxConns/reservedConns)
+	var delay time.Duration
+	for {
+		conn, err := listener.Accept()
+		switch {
+		case err == nil:
+			delay = 0
+			s.admit(conn, kind, places)
+		case s.isClosing():
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept on %s socket: %w", kind, err)
+		default:
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+			s.options.Log("accept on %s socket: %v; trying again in %v", kind, err, delay)
+			select {
+			case <-time.After(delay):
+			case <-s.ctx.Done():
+			}
+		}
+	}
+}
+
+// admit learns who called and gives the connection a place and a goroutine.
+// It runs in the accept loop, so nothing in it may wait for the peer: the one
+// message it may send is the first, into an empty buffer.
+func (s *Server) admit(socket net.Conn, kind socketKind, places *limiter) {
+	unixConn, ok := socket.(*net.UnixConn)
+	if !ok {
+		socket.Close()
+		s.options.Log("accept on %s socket: %T is not a Unix connection", kind, socket)
+		return
+	}
+	peer, err := peerOf(unixConn)
+	if err != nil {
+		socket.Close()
+		s.options.Log("accept on %s socket: %v", kind, err)
+		return
+	}
+	conn, err := api.NewConn(unixConn)
+	if err != nil {
+		socket.Close()
+		s.options.Log("accept on %s socket: %v", kind, err)
+		return
+	}
+	c := &call{server: s, conn: conn, peer: peer, socket: kind}
+	if !places.acquire(peer.UID, s.isAdmin(peer.UID)) {
+		c.fail(errBusy(peer))
+		conn.Close()
+		return
+	}
+	if !s.enter(c) {
+		c.fail(errClosing)
+		conn.Close()
+		places.release(peer.UID)
+		return
+	}
+	go func() {
+		defer s.calls.Done()
+		defer places.release(peer.UID)
+		defer conn.Close()
+		c.serve()
+	}()
+}
+
+// peerOf reads SO_PEERCRED (unix(7)): the identity the peer had when it
+// connected, which it cannot choose.
+func peerOf(conn *net.UnixConn) (Peer, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return Peer{}, fmt.Errorf("read peer credentials: %w", err)
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return Peer{}, fmt.Errorf("read peer credentials: %w", err)
+	}
+	if credErr != nil {
+		return Peer{}, fmt.Errorf("read peer credentials: %w", credErr)
+	}
+	return Peer{UID: cred.Uid, GID: cred.Gid, PID: cred.Pid}, nil
+}
+
+// enter counts a connection in; Close waits for it, after closing it if it
+// has not brought a request by then.
+func (s *Server) enter(c *call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.calls.Add(1)
+	s.waiting[c] = struct{}{}
+	return true
+}
+
+// arrived says that a connection has brought its request (or failed to).
+func (s *Server) arrived(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.waiting, c)
+}
+
+// receive reads the request. It returns neither a request nor an error for a
+// peer that left, or was sent away by Close, without asking anything.
+func (c *call) receive() (*api.Request, []*os.File, error) {
+	defer c.server.arrived(c)
+	timeout := c.server.options.RequestTimeout
+	if err := c.conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, nil, fmt.Errorf("set deadline: %w", err)
+	}
+	held := false
+	c.conn.FrameTimeout = timeout
+	c.conn.Admit = func(length int) error {
+		if length > largeMessage {
+			held = c.server.large.acquire(c.peer.UID, c.server.isAdmin(c.peer.UID))
+			if !held {
+				return errBusyLarge
+			}
+		}
+		return nil
+	}
+	var request api.Request
+	files, err := c.conn.Receive(&request, execDescriptors)
+	if held {
+		c.server.large.release(c.peer.UID)
+	}
+	c.conn.Admit = nil
+	if err == io.EOF || errors.Is(err, net.ErrClosed) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, badFrame(err)
+	}
+	return &request, files, nil
+}

@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/creel-sandbox/creel/runner/api"
+)
+
+// execDescriptors is how many descriptors an exec request brings.
+const execDescriptors = 3
+
+// route is one row of the table below: who may call, with how many
+// descriptors, and what answers.
+type route struct {
+	// everyone says that any uid may call it, on either socket. All other
+	// routes are for admins, on the admin socket.
+	everyone    bool
+	descriptors int
+	serve       func(ctx context.Context, c *call, request *api.Request, files []*os.File) error
+}
+
+// routes is the whole permission table. Which policies a caller may run is
+// the backend's to decide: Exec and Policies are given the Peer.
+var routes = map[string]route{
+	api.RouteExec:    {everyone: true, descriptors: execDescriptors, serve: serveExec},
+	api.RouteVersion: {everyone: true, serve: answer(version)},
+	api.RoutePolicy:  {everyone: true, serve: answer(policies)},
+	api.RoutePs:      {serve: answer(ps)},
+	api.RouteKill:    {serve: answer(kill)},
+	api.RouteInspect: {serve: answer(inspect)},
+	api.RouteLogs:    {serve: serveLogs},
+	api.RouteStats:   {serve: answer(stats)},
+	api.RouteDoctor:  {serve: answer(doctor)},
+}
+
+// permitted looks a request up and refuses what its caller may not have.
+func (c *call) permitted(request *api.Request, files []*os.File) (*route, error) {
+	found, ok := routes[request.Route]
+	if !ok {
+		return nil, badRequest("use a creel of the same version as creeld: creel version",
+			"there is no route %.40q", request.Route)
+	}
+	if !found.everyone && (c.socket != adminSocket || !c.server.isAdmin(c.peer.UID)) {
+		return nil, c.denied(request.Route)
+	}
+	if len(files) != found.descriptors {
+		return nil, badRequest("", "%q takes %d descriptors, and %d came", request.Route, found.descriptors, len(files))
+	}
+	return &found, nil
+}
+
+// none is the body of a request that says no more than its route.
+type none struct{}
+
+// answer makes a route of a function from a request's body to a reply.
+func answer[Body, Reply any](f func(context.Context, *call, *Body) (*Reply, error)) func(context.Context, *call, *api.Request, []*os.File) error {
+	return func(ctx context.Context, c *call, request *api.Request, _ []*os.File) error {
+		var body Body
+		if err := decodeBody(request, &body); err != nil {
+			return err
+		}
+		reply, err := f(ctx, c, &body)
+		if err != nil {
+			return err
+		}
+		return c.reply(reply)
+	}
+}
+
+func decodeBody(request *api.Request, body any) error {
+	if len(request.Body) == 0 {
+		return nil
+	}
+	if err := api.Decode(request.Body, body); err != nil {
+		return badFrame(err)
+	}
+	return nil
+}
+
+func version(_ context.Context, c *call, _ *none) (*api.VersionReply, error) {
+	return c.server.options.Backend.Version(), nil
+}
+
+func policies(ctx context.Context, c *call, _ *none) (*api.PolicyReply, error) {
+	lister, ok := c.server.options.Backend.(PolicyLister)
+	if !ok {
+		return nil, &api.Error{Code: api.CodeUnsupported, Message: "this supervisor does not list policies"}
+	}
+	return lister.Policies(ctx, c.peer)
+}
+
+func ps(ctx context.Context, c *call, body *api.PsRequest) (*api.PsReply, error) {
+	return c.server.options.Backend.Ps(ctx, body.All)
+}
+
+func kill(ctx context.Context, c *call, body *api.KillRequest) (*api.KillReply, error) {
+	if body.All == (len(body.IDs) > 0) {
+		return nil, badRequest("name sandboxes, or use --all", "kill takes either IDs or all")
+	}
+	if slices.Contains(body.IDs, "") {
+		return nil, errNoID
+	}
+	if !validSignal(body.Signal) {
+		return nil, badRequest("a signal's number is 1 to 64", "there is no signal %d", body.Signal)
+	}
+	return c.server.options.Backend.Kill(ctx, body)
+}
+
+// errNoID refuses the empty ID, which is a prefix of every other.
+var errNoID = badRequest("`creel ps` lists the IDs", "an ID is empty")
+
+func inspect(ctx context.Context, c *call, body *api.IDRequest) (*api.InspectReply, error) {
+	if body.ID == "" {
+		return nil, errNoID
+	}
+	return c.server.options.Backend.Inspect(ctx, body.ID)
+}
+
+func stats(ctx context.Context, c *call, body *api.StatsRequest) (*api.StatsReply, error) {
+	if slices.Contains(body.IDs, "") {
+		return nil, errNoID
+	}
+	return c.server.options.Backend.Stats(ctx, body.IDs)
+}
+
+func doctor(ctx context.Context, c *call, _ *none) (*api.DoctorReply, error) {
+	return c.server.options.Backend.Doctor(ctx)
+}
+
+func serveLogs(ctx context.Context, c *call, request *api.Request, _ []*os.File) error {
+	var body api.LogsRequest
+	if err := decodeBody(request, &body); err != nil {
+		return err
+	}
+	if body.ID == "" {
+		return errNoID
+	}
+	ctx, stop := c.watch(ctx, nil)
+	defer stop()
+	err := c.server.options.Backend.Logs(ctx, &body, func(chunk api.LogChunk) error {
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("send log: %w", err)
+		}
+		return c.send(&api.Event{Type: api.EventLog, Log: &chunk})
+	})
+	if err != nil {
+		return err
+	}
+	return c.send(&api.Event{Type: api.EventEnd})
+}

@@ -1,0 +1,202 @@
+// Package server is the supervisor's side of the two sockets: it accepts
+// connections, learns from the kernel who called, decides by one table who
+// may use which route, and hands what is allowed to a Backend.
+//
+// It imports the standard library, x/sys and runner/api, never an engine or
+// a policy. It never believes an identity that a client sends, never starts
+// a process, and never keeps a descriptor that it did not hand on. A bad
+// frame, a slow peer or a flood ends that connection and no other.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/creel-sandbox/creel/runner/api"
+)
+
+// The causes with which a Backend's context is cancelled.
+var (
+	// ErrCallerGone says that the caller's connection has closed or broken.
+	ErrCallerGone = errors.New("the caller has gone")
+	// ErrClosed says that the server was closed and its patience ran out.
+	ErrClosed = errors.New("the server is closed")
+)
+
+// Peer is who called, as the kernel recorded it when the connection was made
+// (SO_PEERCRED, unix(7)). The process may have ended since, and its PID may
+// be another's by now: decide by UID alone.
+type Peer struct {
+	UID, GID uint32
+	PID      int32
+}
+
+// Stdio is the caller's three pipes; Out and Err may be the same pipe.
+// Whoever is handed one owns it and closes it.
+type Stdio struct{ In, Out, Err *os.File }
+
+// Close closes all three.
+func (s Stdio) Close() error { return errors.Join(s.In.Close(), s.Out.Close(), s.Err.Close()) }
+
+// Backend does what the routes ask for. An *api.Error reaches the client as
+// it is; any other error becomes one with code "internal".
+type Backend interface {
+	// Exec runs one invocation to its end and owns stdio. ctx is cancelled
+	// with cause ErrCallerGone when the caller's connection closes. started
+	// is called once, when the command runs. control is never closed.
+	Exec(ctx context.Context, peer Peer, req *api.ExecRequest, stdio Stdio, control <-chan api.Control, started func(id string)) (*api.Result, error)
+	Ps(ctx context.Context, all bool) (*api.PsReply, error)
+	Kill(ctx context.Context, req *api.KillRequest) (*api.KillReply, error)
+	Inspect(ctx context.Context, id string) (*api.InspectReply, error)
+	// Logs calls emit for each piece until there is no more, or ctx ends, or
+	// emit fails.
+	Logs(ctx context.Context, req *api.LogsRequest, emit func(api.LogChunk) error) error
+	Stats(ctx context.Context, ids []string) (*api.StatsReply, error)
+	Doctor(ctx context.Context) (*api.DoctorReply, error)
+	Version() *api.VersionReply
+}
+
+// PolicyLister is a Backend that can say which policies a caller may run.
+type PolicyLister interface {
+	Policies(ctx context.Context, peer Peer) (*api.PolicyReply, error)
+}
+
+// Options configure a Server. Zero values take the defaults of the Default
+// constants.
+type Options struct {
+	// Exec and Admin accept *net.UnixConn; a nil one is not served.
+	Exec, Admin net.Listener
+	Backend     Backend
+	// Admins are the uids besides 0 that may use every route.
+	Admins []uint32
+	// ConfigPath is the file that denials name.
+	ConfigPath string
+	// MaxConns bounds the connections of one socket at once, and
+	// MaxConnsPerUID those of one uid among them.
+	MaxConns, MaxConnsPerUID int
+	// RequestTimeout bounds the wait for a whole request, and WriteTimeout
+	// that for a client to take one message.
+	RequestTimeout, WriteTimeout time.Duration
+	// Log is told what no client can be told; nil drops it.
+	Log func(format string, args ...any)
+}
+
+// The defaults of Options. A connection holds at most four descriptors, so
+// the limit of open files (RLIMIT_NOFILE) must allow 4 × DefaultMaxConns.
+const (
+	DefaultConfigPath     = "/etc/creel/creel.yaml"
+	DefaultMaxConns       = 2048
+	DefaultMaxConnsPerUID = 1024
+	DefaultRequestTimeout = 10 * time.Second
+	DefaultWriteTimeout   = 10 * time.Second
+)
+
+// Server serves the two sockets.
+type Server struct {
+	options Options
+	admins  atomic.Pointer[[]uint32]
+	large   *limiter // of messages over largeMessage, being received
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	calls   sync.WaitGroup
+
+	mu      sync.Mutex
+	closing bool
+	waiting map[*call]struct{} // connections without a request yet
+}
+
+// New returns a Server that Serve starts.
+func New(options Options) *Server {
+	setDefault(&options.ConfigPath, DefaultConfigPath)
+	setDefault(&options.MaxConns, DefaultMaxConns)
+	setDefault(&options.MaxConnsPerUID, DefaultMaxConnsPerUID)
+	setDefault(&options.RequestTimeout, DefaultRequestTimeout)
+	setDefault(&options.WriteTimeout, DefaultWriteTimeout)
+	if options.Log == nil {
+		options.Log = func(string, ...any) {}
+	}
+	s := &Server{
+		options: options,
+		large:   newLimiter(maxLarge, maxLargePerUID, 1),
+		waiting: map[*call]struct{}{},
+	}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.SetAdmins(options.Admins)
+	return s
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// SetAdmins replaces the uids besides 0 that may use every route, for
+// requests that arrive from now on.
+func (s *Server) SetAdmins(uids []uint32) {
+	uids = slices.Clone(uids)
+	s.admins.Store(&uids)
+}
+
+func (s *Server) isAdmin(uid uint32) bool {
+	return uid == 0 || slices.Contains(*s.admins.Load(), uid)
+}
+
+// Serve accepts until Close is called, and then returns nil; it returns an
+// error when a listener fails for good.
+func (s *Server) Serve() error {
+	execDone, adminDone := make(chan error, 1), make(chan error, 1)
+	go func() { execDone <- s.accept(s.options.Exec, execSocket) }()
+	go func() { adminDone <- s.accept(s.options.Admin, adminSocket) }()
+	return errors.Join(<-execDone, <-adminDone)
+}
+
+// Close stops accepting and waits for the requests under way. When ctx ends
+// first, it cancels them with cause ErrClosed and waits for them to return.
+func (s *Server) Close(ctx context.Context) error {
+	err := s.stopAccepting()
+	done := make(chan struct{})
+	go func() { s.calls.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.cancel(ErrClosed)
+		<-done
+	}
+	s.cancel(ErrClosed)
+	return err
+}
+
+func (s *Server) stopAccepting() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
+	for c := range s.waiting {
+		c.fail(errClosing)
+		c.conn.Close()
+	}
+	var errs []error
+	for _, listener := range []net.Listener{s.options.Exec, s.options.Admin} {
+		if listener == nil {
+			continue
+		}
+		if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("close listener: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
