@@ -98,25 +98,3 @@ func TestWhatIsNoProgramIsNotSimulated(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkCompileDefault(b *testing.B) {
-	profile := defaultProfile(b)
-	for b.Loop() {
-		program := mustCompile(b, profile)
-		b.ReportMetric(float64(program.Instructions()), "instructions")
-	}
-}
-
-func BenchmarkCompileFloor(b *testing.B) {
-	profile := floorProfile(b)
-	for b.Loop() {
-		program := mustCompile(b, profile)
-		b.ReportMetric(float64(program.Instructions()), "instructions")
-	}
-}
-
-func BenchmarkParseDefault(b *testing.B) {
-	for b.Loop() {
-		defaultProfile(b)
-	}
-}
