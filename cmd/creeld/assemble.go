@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/cgroup"
+	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/engine/oci"
+	"github.com/creel-sandbox/creel/runner/host"
+	"github.com/creel-sandbox/creel/runner/rootfs"
+	"github.com/creel-sandbox/creel/runner/server"
+	"github.com/creel-sandbox/creel/runner/spec"
+	"github.com/creel-sandbox/creel/runner/supervisor"
+)
+
+// lockWait is how long a start waits for what a killed supervisor left
+// running.
+const lockWait = 5 * time.Second
+
+// assemble makes all parts of a daemon, or undoes those it made.
+func assemble(ctx context.Context, log *logrus.Logger, configPath string) (d *daemon, err error) {
+	d = &daemon{log: log}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	cfg, err := loadConfig(configPath)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := prepareDir(cfg.RuntimeDir)
+	if err != nil {
+		return nil, err
+	}
+	d.onClose(lock.Close)
+	groups, err := openCgroups(cfg.RuntimeDir)
+	if err != nil {
+		return nil, err
+	}
+	d.onClose(groups.RemoveParent)
+	stage, err := openStage(cfg.RuntimeDir)
+	if err != nil {
+		return nil, err
+	}
+	d.onClose(stage.Close)
+	engine, err := openEngine(cfg, groups, lock)
+	if err != nil {
+		return nil, err
+	}
+	d.onClose(engine.Close)
+	version, err := engine.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := openCredentials()
+	if err != nil {
+		return nil, err
+	}
+	d.supervisor, err = supervisor.New(ctx, supervisor.Config{
+		Engine: engine, EngineName: cfg.Engine, Runtime: version, Stage: stage, Cgroups: groups,
+		Credentials: credentials, InitPath: cfg.InitPath, Load: loader(configPath, cfg), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, d.openServer(cfg, configPath)
+}
+
+func (d *daemon) openServer(cfg *policy.Config, configPath string) error {
+	sockets, err := openSockets(cfg)
+	if err != nil {
+		return err
+	}
+	d.admins = func() []uint32 { return adminUIDs(d.supervisor.Config().Admins) }
+	d.server = server.New(server.Options{
+		Exec: sockets.exec, Admin: sockets.admin, Backend: d.supervisor,
+		Admins: d.admins(), ConfigPath: configPath, Log: d.log.Warnf,
+	})
+	return nil
+}
+
+// prepareDir makes the runtime directory and takes its lock. The directory
+// can be passed through by everyone, since a runtime in a user namespace walks
+// it to the root tree, but listed by nobody; each thing in it has its own mode.
+func prepareDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("make runtime directory: %w", err)
+	}
+	return host.Lock(dir, lockWait)
+}
+
+func openCgroups(runtimeDir string) (*cgroup.Hierarchy, error) {
+	if cgroup.Hybrid() {
+		if err := host.HideUnifiedTree(); err != nil {
+			return nil, err
+		}
+	}
+	parent, err := host.CgroupParent(runtimeDir)
+	if err != nil {
+		return nil, err
+	}
+	return cgroup.Open(parent)
+}
+
+func openStage(runtimeDir string) (*rootfs.Stage, error) {
+	dir := filepath.Join(runtimeDir, "roots")
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("make stage: %w", err)
+	}
+	return rootfs.NewStage(dir) // removes the directory when it is closed
+}
+
+func openEngine(cfg *policy.Config, groups *cgroup.Hierarchy, lock *os.File) (*oci.Engine, error) {
+	runtime, err := findRuntime(cfg.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	floor, err := spec.Floor()
+	if err != nil {
+		return nil, err
+	}
+	return oci.New(oci.Config{Runtime: runtime, StateDir: cfg.RuntimeDir, Cgroups: groups, Seccomp: floor, Lock: lock})
+}
+
+// openCredentials makes the providers that a policy's "from" can name.
+func openCredentials() (*credential.Resolver, error) {
+	helper, err := credential.NewExec()
+	if err != nil {
+		return nil, err
+	}
+	return credential.New(map[string]credential.Provider{
+		"systemd": credential.NewSystemd(os.Getenv("CREDENTIALS_DIRECTORY")), // systemd.exec(5), Credentials
+		"exec":    helper,
+	}), nil
+}
+
+// findRuntime looks for the runtime in the directories of the system only,
+// whatever PATH creeld was started with.
+func findRuntime(name string) (string, error) {
+	names := []string{name}
+	if name == "" {
+		names = []string{"crun", "runc"}
+	}
+	for _, name := range names {
+		for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"} {
+			if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("find OCI runtime: none of %v is installed (apt-get install crun)", names)
+}

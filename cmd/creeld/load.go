@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"strconv"
+
+	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/supervisor"
+)
+
+// loadConfig reads creel.yaml. A file that is missing where none was asked
+// for by name means the defaults.
+func loadConfig(path string) (*policy.Config, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read configuration: %w (an empty file means the defaults)", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	cfg, problems := policy.ParseConfig(path, data)
+	if policy.HasErrors(problems) {
+		return nil, supervisor.ProblemsError(problems)
+	}
+	return cfg, nil
+}
+
+// loader reads the configuration and the policies anew at each call. What a
+// running supervisor cannot change (directories, engine) must be as it was.
+func loader(path string, started *policy.Config) supervisor.Loader {
+	return func() (*supervisor.Declared, error) {
+		cfg, err := loadConfig(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := sameFoundation(started, cfg); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		set, problems := policy.LoadSet(os.DirFS("/"), cfg.PolicyDir)
+		if set == nil || policy.HasErrors(problems) {
+			return nil, supervisor.ProblemsError(problems)
+		}
+		filters, err := supervisor.CompileFilters(set)
+		if err != nil {
+			return nil, err
+		}
+		return &supervisor.Declared{Config: cfg, Policies: set, Filters: filters, Warnings: problems}, nil
+	}
+}
+
+func sameFoundation(was, is *policy.Config) error {
+	for _, key := range []struct{ name, was, is string }{
+		{"runtimeDir", was.RuntimeDir, is.RuntimeDir},
+		{"auditDir", was.AuditDir, is.AuditDir},
+		{"engine", was.Engine, is.Engine},
+		{"runtime", was.Runtime, is.Runtime},
+		{"initPath", was.InitPath, is.InitPath},
+		{"group", was.Group, is.Group},
+	} {
+		if key.was != key.is {
+			return fmt.Errorf("%s: was %q and cannot become %q by a reload; restart creeld", key.name, key.was, key.is)
+		}
+	}
+	return nil
+}
+
+// adminUIDs looks the configured admins up. A name that is no user admits
+// nobody.
+func adminUIDs(names []string) []uint32 {
+	var uids []uint32
+	for _, name := range names {
+		id := name
+		if u, err := user.Lookup(name); err == nil {
+			id = u.Uid
+		}
+		if n, err := strconv.ParseUint(id, 10, 32); err == nil {
+			uids = append(uids, uint32(n))
+		}
+	}
+	return uids
+}

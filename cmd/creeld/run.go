@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/creel-sandbox/creel/runner/host"
+	"github.com/creel-sandbox/creel/runner/server"
+	"github.com/creel-sandbox/creel/runner/supervisor"
+)
+
+const (
+	configFlag = "config"
+	debugFlag  = "debug"
+	// enteredFlag says that the process is in its own mount namespace. It is
+	// given by creeld to itself.
+	enteredFlag = "in-own-mount-namespace"
+)
+
+var flags = []cli.Flag{
+	&cli.PathFlag{Name: configFlag, Value: server.DefaultConfigPath, Usage: "configuration `FILE`"},
+	&cli.BoolFlag{Name: debugFlag, Usage: "log more; never commands, environments or credentials"},
+	&cli.BoolFlag{Name: enteredFlag, Hidden: true},
+}
+
+// stopTimeout bounds how long a stop waits for callers to be told.
+const stopTimeout = 5 * time.Second
+
+func run(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return fmt.Errorf("argument %q: creeld takes none", c.Args().First())
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("start: creeld needs root to make sandboxes")
+	}
+	if !c.Bool(enteredFlag) {
+		return host.EnterMountNamespace(append(os.Args[:len(os.Args):len(os.Args)], "--"+enteredFlag))
+	}
+	if err := host.Harden(); err != nil {
+		return err
+	}
+	log := newLog(c.Bool(debugFlag))
+	d, err := assemble(c.Context, log, c.Path(configFlag))
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return d.serve()
+}
+
+func newLog(debug bool) *logrus.Logger {
+	log := logrus.New() // on standard error: systemd's journal, or the terminal
+	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, FullTimestamp: true})
+	if debug {
+		log.SetLevel(logrus.DebugLevel)
+	}
+	return log
+}
+
+// daemon is everything a running creeld holds.
+type daemon struct {
+	log        *logrus.Logger
+	supervisor *supervisor.Supervisor
+	server     *server.Server
+	admins     func() []uint32
+	closers    []func() error // in the order to undo
+}
+
+func (d *daemon) onClose(f func() error) { d.closers = append([]func() error{f}, d.closers...) }
+
+func (d *daemon) close() {
+	for _, f := range d.closers {
+		if err := f(); err != nil {
+			d.log.WithError(err).Error("clean up")
+		}
+	}
+}
+
+// serve answers on the sockets until a signal asks to stop.
+func (d *daemon) serve() error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	served := make(chan error, 1)
+	go func() { served <- d.server.Serve() }()
+	watch, stopWatch := watchdog(d.log)
+	defer stopWatch()
+	notify(d.log, stateReady)
+	d.log.Info("ready")
+	for {
+		select {
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				d.reload()
+				continue
+			}
+			d.log.WithField("signal", s.String()).Info("stopping")
+			notify(d.log, stateStopping)
+			return d.stop()
+		case err := <-served:
+			return fmt.Errorf("serve: %w", err)
+		case <-watch:
+			if d.supervisor.Healthy() {
+				notify(d.log, stateAlive)
+			}
+		}
+	}
+}
+
+// reload puts what is on disk in force, or says why it cannot.
+func (d *daemon) reload() {
+	notify(d.log, stateReloading())
+	if err := d.supervisor.Reload(); err != nil {
+		d.log.WithError(err).Error("reload refused; the last good configuration stays in force")
+	} else {
+		d.server.SetAdmins(d.admins())
+		d.log.Info("reloaded")
+	}
+	notify(d.log, stateReady)
+}
+
+// stop ends every sandbox first, so that callers are told the reason before
+// their connections close.
+func (d *daemon) stop() error {
+	if err := d.supervisor.Close(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return d.server.Close(ctx)
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/api"
+)
+
+// sockets are the two listeners, made here or by systemd.
+type sockets struct{ exec, admin net.Listener }
+
+// The names that creeld-exec.socket and creeld-admin.socket give their
+// descriptors (FileDescriptorName=, systemd.socket(5)).
+const (
+	execDescriptor  = "exec"
+	adminDescriptor = "admin"
+)
+
+// openSockets takes the sockets that systemd activated, or makes them: both
+// belong to root, and the group that is configured may connect to the one for
+// commands. The one for operators is root's unless others are named admins.
+func openSockets(cfg *policy.Config) (*sockets, error) {
+	named, err := activation.ListenersWithNames()
+	if err != nil {
+		return nil, fmt.Errorf("take sockets from systemd: %w", err)
+	}
+	if len(named) > 0 {
+		if len(named[execDescriptor]) != 1 || len(named[adminDescriptor]) != 1 {
+			return nil, errors.New("take sockets from systemd: want one named exec and one named admin")
+		}
+		return &sockets{exec: named[execDescriptor][0], admin: named[adminDescriptor][0]}, nil
+	}
+	gid, grouped := groupID(cfg.Group)
+	exec, err := listen(filepath.Join(cfg.RuntimeDir, api.ExecSocketName), gid, grouped)
+	if err != nil {
+		return nil, err
+	}
+	admin, err := listen(filepath.Join(cfg.RuntimeDir, api.AdminSocketName), gid, grouped && len(cfg.Admins) > 0)
+	if err != nil {
+		exec.Close()
+		return nil, err
+	}
+	return &sockets{exec, admin}, nil
+}
+
+func groupID(name string) (int, bool) {
+	group, err := user.LookupGroup(name)
+	if err != nil {
+		return 0, false
+	}
+	gid, err := strconv.Atoi(group.Gid)
+	return gid, err == nil
+}
+
+// listen makes one socket. It is never open to more than it ends up with:
+// the mask keeps everybody out until the group is set.
+func listen(path string, gid int, grouped bool) (net.Listener, error) {
+	// The lock is held, so a socket here is one that a killed supervisor left.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove old socket: %w", err)
+	}
+	old := unix.Umask(0o177)
+	listener, err := net.Listen("unix", path)
+	unix.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	if !grouped {
+		return listener, nil
+	}
+	if err := errors.Join(os.Chown(path, 0, gid), os.Chmod(path, 0o660)); err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("give %s to its group: %w", path, err)
+	}
+	return listener, nil
+}

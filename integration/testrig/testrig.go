@@ -1,0 +1,257 @@
+// Package testrig starts a real supervisor on a temporary directory and runs
+// the real client against it, for the tests of the folders beside it.
+//
+// It imports nothing of runner: what it knows of creel is its commands and
+// files, as an operator does. It ends only processes that it started.
+package testrig
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// User is the uid and gid that sandboxes of a rig run as: nobody's account.
+const User = 61234
+
+// Runtimes are the OCI runtimes that a promise is tested with.
+var Runtimes = []string{"crun", "runc"}
+
+// Rig is one running supervisor.
+type Rig struct {
+	t         testing.TB
+	Dir       string // of everything below
+	Workspace string // mounted rw at /workspace by the default policy
+	Policies  string
+	config    string
+	env       []string
+	bin       string
+
+	creeld *exec.Cmd
+	log    *lockedBuffer
+}
+
+// Options change a rig from its defaults.
+type Options struct {
+	Runtime string // default crun
+	// Env is added to the supervisor's environment.
+	Env []string
+	// Policy is added to the default policy, exec-default.
+	Policy string
+}
+
+// Start makes the directories and one policy, exec-default, and starts a
+// supervisor that ends with the test.
+func Start(t testing.TB, o Options) *Rig {
+	t.Helper()
+	if o.Runtime == "" {
+		o.Runtime = Runtimes[0]
+	}
+	// Short, since a socket's path has at most 107 bytes (unix(7)), and
+	// passable, since the sandbox's user walks it.
+	dir, err := os.MkdirTemp("/tmp", "creel-")
+	check(t, err)
+	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
+	r := &Rig{t: t, Dir: dir, Workspace: dir + "/workspace", Policies: dir + "/policies", config: dir + "/creel.yaml",
+		env: o.Env, bin: Binaries(t), log: &lockedBuffer{}}
+	check(t, os.Chmod(dir, 0o711))
+	check(t, os.Mkdir(r.Workspace, 0o755))
+	check(t, os.Chown(r.Workspace, User, User))
+	check(t, os.Mkdir(r.Policies, 0o755))
+	r.WriteConfig(fmt.Sprintf("runtimeDir: %s/run\npolicyDir: %s\nauditDir: %s/audit\ninitPath: %s/creel-init\nruntime: %s\ngroup: nogroup\n",
+		dir, r.Policies, dir, r.bin, o.Runtime))
+	r.WritePolicy("exec-default", r.PolicyText("exec-default", o.Policy))
+	r.StartSupervisor()
+	t.Cleanup(func() { r.StopSupervisor() })
+	return r
+}
+
+// PolicyText is a policy with the rig's workspace, a host root and the lines
+// of more, which may replace its top-level keys.
+func (r *Rig) PolicyText(name, more string) string {
+	keys := []struct{ key, value string }{
+		{"apiVersion", "creel/v1"}, {"kind", "Policy"}, {"name", name},
+		{"justification", "tests run commands"}, {"owner", "tests@example.org"}, {"reviewBy", "2099-01-01"},
+		{"root", "{host: true}"}, {"user", fmt.Sprintf("%q", fmt.Sprintf("%d:%d", User, User))}, {"workdir", "/workspace"},
+		{"mounts", fmt.Sprintf("[{kind: workspace, source: %s, target: /workspace, mode: rw}]", r.Workspace)},
+		{"limits", "{timeout: 1m}"}, {"callers", fmt.Sprintf("{users: [\"0\", %q]}", fmt.Sprint(User))},
+	}
+	var b strings.Builder
+	for _, k := range keys {
+		if !strings.Contains("\n"+more, "\n"+k.key+":") {
+			fmt.Fprintf(&b, "%s: %s\n", k.key, k.value)
+		}
+	}
+	return b.String() + more + "\n"
+}
+
+// WritePolicy writes a policy file; a reload or a start puts it in force.
+func (r *Rig) WritePolicy(name, text string) {
+	r.t.Helper()
+	check(r.t, os.WriteFile(filepath.Join(r.Policies, name+".yaml"), []byte(text), 0o644))
+}
+
+// WriteConfig writes creel.yaml.
+func (r *Rig) WriteConfig(text string) {
+	r.t.Helper()
+	check(r.t, os.WriteFile(r.config, []byte(text), 0o644))
+}
+
+// StartSupervisor starts creeld and returns once it answers.
+func (r *Rig) StartSupervisor() {
+	r.t.Helper()
+	cmd := exec.Command(filepath.Join(r.bin, "creeld"), "--config", r.config)
+	cmd.Env = append(os.Environ(), r.env...)
+	cmd.Stderr = r.log
+	check(r.t, cmd.Start())
+	r.creeld = cmd
+	r.Eventually("creeld answers", func() bool {
+		if syscall.Kill(cmd.Process.Pid, 0) != nil || zombie(cmd.Process.Pid) {
+			r.t.Fatalf("creeld ended:\n%s", r.log)
+		}
+		return r.Creel("version").Code == 0
+	})
+}
+
+func zombie(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(data), ") Z ")
+}
+
+// Pid is the supervisor's.
+func (r *Rig) Pid() int { return r.creeld.Process.Pid }
+
+// Log is what the supervisor has logged so far.
+func (r *Rig) Log() string { return r.log.String() }
+
+// StopSupervisor stops creeld cleanly, if it runs.
+func (r *Rig) StopSupervisor() {
+	r.t.Helper()
+	if r.creeld == nil {
+		return
+	}
+	check(r.t, r.creeld.Process.Signal(syscall.SIGTERM))
+	if err := r.creeld.Wait(); err != nil {
+		r.t.Errorf("creeld did not stop cleanly: %v\n%s", err, r.log)
+	}
+	r.creeld = nil
+}
+
+// KillSupervisor ends creeld with SIGKILL.
+func (r *Rig) KillSupervisor() {
+	r.t.Helper()
+	check(r.t, r.creeld.Process.Kill())
+	_ = r.creeld.Wait() // says "killed"
+	r.creeld = nil
+}
+
+// Reload sends SIGHUP and returns once the log says what came of it.
+func (r *Rig) Reload() {
+	r.t.Helper()
+	before := strings.Count(r.Log(), "reload")
+	check(r.t, r.creeld.Process.Signal(syscall.SIGHUP))
+	r.Eventually("reload is done", func() bool { return strings.Count(r.Log(), "reload") > before })
+}
+
+// Result is how one run of the client ended.
+type Result struct {
+	Stdout, Stderr string
+	Code           int
+}
+
+// Command prepares a run of the client, as root.
+func (r *Rig) Command(args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(r.bin, "creel"), args...)
+	cmd.Env = append(os.Environ(), "CREEL_SOCKET="+r.Dir+"/run/exec.sock", "CREEL_ADMIN_SOCKET="+r.Dir+"/run/admin.sock")
+	return cmd
+}
+
+// Creel runs the client to its end.
+func (r *Rig) Creel(args ...string) Result { return r.Run(r.Command(args...)) }
+
+// Exec runs a command in a sandbox of the default policy.
+func (r *Rig) Exec(argv ...string) Result {
+	return r.Creel(append([]string{"exec", "--"}, argv...)...)
+}
+
+// Shell runs a script in a sandbox of the default policy.
+func (r *Rig) Shell(script string) Result { return r.Exec("sh", "-c", script) }
+
+// Run runs a prepared command to its end.
+func (r *Rig) Run(cmd *exec.Cmd) Result {
+	r.t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exited *exec.ExitError
+	if err != nil && !errors.As(err, &exited) {
+		r.t.Fatalf("run %v: %v", cmd.Args, err)
+	}
+	return Result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// Eventually waits for something that another process brings about.
+func (r *Rig) Eventually(what string, holds func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("not within 20 s: %s\n%s", what, r.log)
+		}
+	}
+}
+
+var build = sync.OnceValues(func() (string, error) {
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("find module: %w", err)
+	}
+	make := exec.Command("make", "--no-print-directory", "-C", strings.TrimSpace(string(root)), "build")
+	if out, err := make.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make build: %w\n%s", err, out)
+	}
+	return filepath.Join(strings.TrimSpace(string(root)), "bin"), nil
+})
+
+// Binaries builds creel, creeld and creel-init and gives their directory.
+func Binaries(t testing.TB) string {
+	t.Helper()
+	dir, err := build()
+	check(t, err)
+	return dir
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lockedBuffer is a buffer that a process writes to while a test reads it.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+var _ io.Writer = (*lockedBuffer)(nil)
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

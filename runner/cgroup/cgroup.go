@@ -1,0 +1,188 @@
+// Package cgroup reads and removes the control groups that an OCI runtime
+// made for sandboxes: which exist, what is in them, which limits are in force
+// and what is used. It knows the legacy (v1, cgroups(7)) and the unified (v2,
+// Documentation/admin-guide/cgroup-v2.rst) layouts.
+//
+// It imports nothing of this module and never sets a limit: the runtime sets
+// them from the OCI configuration, and this package reads back what the
+// kernel holds, so that a limit that was not applied is seen.
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mount is where every distribution mounts the control groups.
+const Mount = "/sys/fs/cgroup"
+
+// ErrNotFound says that a group does not exist (any more).
+var ErrNotFound = errors.New("control group not found")
+
+// Hierarchy is the part of the control group tree that belongs to one
+// supervisor: every sandbox is a child of its parent group.
+type Hierarchy struct {
+	// Unified is true on cgroup v2. On a hybrid host it is false, because the
+	// limits are in the v1 controllers.
+	Unified bool
+	// Parent is the group, from the root of each hierarchy, that holds the
+	// sandboxes.
+	Parent string
+	// roots are the directories of the hierarchies: one on v2; on v1 one for
+	// each mounted controller and named hierarchy.
+	roots []string
+}
+
+// Open finds the control group layout of this host. parent is the absolute
+// path, from the root of the hierarchy, of the group that holds (or will
+// hold) the sandboxes.
+func Open(parent string) (*Hierarchy, error) {
+	unified, err := isUnified(Mount)
+	if err != nil {
+		return nil, err
+	}
+	h := &Hierarchy{Unified: unified, Parent: parent}
+	if unified {
+		h.roots = []string{Mount}
+		return h, nil
+	}
+	entries, err := os.ReadDir(Mount)
+	if err != nil {
+		return nil, fmt.Errorf("list control group hierarchies: %w", err)
+	}
+	for _, entry := range entries {
+		if entry.IsDir() { // cpu -> cpu,cpuacct symlinks name a hierarchy twice
+			h.roots = append(h.roots, filepath.Join(Mount, entry.Name()))
+		}
+	}
+	return h, nil
+}
+
+// Hybrid reports whether the host has a v2 tree beside its v1 controllers.
+func Hybrid() bool {
+	unified, err := isUnified(filepath.Join(Mount, "unified"))
+	return err == nil && unified
+}
+
+func isUnified(dir string) (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return false, fmt.Errorf("statfs %s: %w", dir, err)
+	}
+	return st.Type == unix.CGROUP2_SUPER_MAGIC, nil
+}
+
+// Path is the group of one sandbox, as an OCI cgroupsPath.
+func (h *Hierarchy) Path(id string) string { return filepath.Join(h.Parent, id) }
+
+// dir is the directory of a sandbox's group for a v1 controller; on v2 there
+// is one directory whatever the controller.
+func (h *Hierarchy) dir(controller, id string) string {
+	if h.Unified {
+		return filepath.Join(Mount, h.Parent, id)
+	}
+	return filepath.Join(Mount, controller, h.Parent, id)
+}
+
+// List names the sandboxes that have a group in any hierarchy, sorted.
+func (h *Hierarchy) List() ([]string, error) {
+	seen := map[string]bool{}
+	for _, root := range h.roots {
+		entries, err := os.ReadDir(filepath.Join(root, h.Parent))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list control groups: %w", err)
+		}
+		for _, entry := range entries {
+			if entry.IsDir() {
+				seen[entry.Name()] = true
+			}
+		}
+	}
+	ids := make([]string, 0, len(seen))
+	for id := range seen {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// Procs lists the processes in a sandbox's group, by host pid. A group that
+// is gone gives ErrNotFound.
+func (h *Hierarchy) Procs(id string) ([]int, error) {
+	data, err := os.ReadFile(filepath.Join(h.dir("pids", id), "cgroup.procs"))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read control group: %w", err)
+	}
+	var pids []int
+	for _, field := range strings.Fields(string(data)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, fmt.Errorf("parse cgroup.procs: %w", err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
+
+// Kill sends SIGKILL to every process in a sandbox's group. It is for what a
+// dead supervisor left; a live sandbox is ended by killing its init.
+func (h *Hierarchy) Kill(id string) error {
+	pids, err := h.Procs(id)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("kill %d: %w", pid, err)
+		}
+	}
+	return nil
+}
+
+// Remove removes the empty group of a sandbox from every hierarchy; groups
+// that a sandbox could have below it do not exist, since a sandbox has no
+// writable cgroupfs.
+func (h *Hierarchy) Remove(id string) error { return h.removeGroup(h.Path(id)) }
+
+// RemoveParent removes the parent group, which holds no sandbox any more.
+// On v1 the levels above it that creel made are removed too, when empty.
+func (h *Hierarchy) RemoveParent() error {
+	if err := h.removeGroup(h.Parent); err != nil {
+		return err
+	}
+	if above := filepath.Dir(h.Parent); above == "/creel" {
+		// Another supervisor may still have its own parent in there.
+		if err := h.removeGroup(above); err != nil && !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Hierarchy) removeGroup(path string) error {
+	var errs []error
+	for _, root := range h.roots {
+		err := unix.Rmdir(filepath.Join(root, path))
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, fmt.Errorf("remove control group %s: %w", path, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,284 @@
+// Package oci makes sandboxes with an OCI runtime, runc or crun, and no
+// daemon: one run of the runtime makes the container and starts creel-init,
+// one removes it.
+//
+// It imports spec for the configuration, cgroup to see and clean what the
+// runtime made, and never sends a command or a credential anywhere: those go
+// over the control socket, whose one end the runtime passes to creel-init.
+package oci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/cgroup"
+	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/rootfs"
+	"github.com/creel-sandbox/creel/runner/spec"
+)
+
+// runtimeTimeout bounds one run of the runtime. A launch takes milliseconds;
+// past this something is wrong (a hung mount, a frozen group).
+const runtimeTimeout = 30 * time.Second
+
+// Config is what the engine needs to know.
+type Config struct {
+	Runtime string // absolute path of runc or crun
+	// StateDir holds one directory a sandbox, and the runtime's own state.
+	StateDir string
+	Cgroups  *cgroup.Hierarchy
+	Seccomp  *specs.LinuxSeccomp
+	// Lock is held open by every run of the runtime, so that a supervisor that
+	// takes the lock knows that none is under way.
+	Lock *os.File
+}
+
+// Engine implements engine.Engine.
+type Engine struct {
+	cfg  Config
+	null *os.File
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// New prepares the state directories.
+func New(cfg Config) (*Engine, error) {
+	e := &Engine{cfg: cfg}
+	for _, dir := range []string{e.bundles(), e.runtimeRoot()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make state directory: %w", err)
+		}
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	e.null = null
+	return e, nil
+}
+
+// Close removes the engine's own directories, which hold no sandbox any more.
+func (e *Engine) Close() error {
+	return errors.Join(e.null.Close(), os.Remove(e.bundles()), os.RemoveAll(e.runtimeRoot()))
+}
+
+func (e *Engine) bundles() string          { return filepath.Join(e.cfg.StateDir, "sandboxes") }
+func (e *Engine) bundle(id string) string  { return filepath.Join(e.bundles(), id) }
+func (e *Engine) runtimeRoot() string      { return filepath.Join(e.cfg.StateDir, "oci") }
+func (e *Engine) logPath(id string) string { return filepath.Join(e.bundle(id), "runtime.log") }
+func (e *Engine) pidPath(id string) string { return filepath.Join(e.bundle(id), "pid") }
+
+// Create implements engine.Engine.
+func (e *Engine) Create(ctx context.Context, req engine.Request) (_ *engine.Sandbox, err error) {
+	defer func() {
+		if err != nil {
+			// The caller's context may be what ended the launch.
+			err = errors.Join(err, e.Remove(context.WithoutCancel(ctx), req.ID))
+		}
+	}()
+	if err := e.writeBundle(req); err != nil {
+		return nil, err
+	}
+	ours, theirs, err := socketpair()
+	if err != nil {
+		return nil, fmt.Errorf("make control socket: %w", err)
+	}
+	defer theirs.Close()
+	// Debian's runc and crun keep descriptors 3 to 3+N for --preserve-fds N and
+	// close the lock, which comes after; the posture shows if one did not.
+	err = e.runtime(ctx, req.ID, []*os.File{theirs, e.cfg.Lock},
+		"run", "--detach", "--preserve-fds", "1", "--pid-file", e.pidPath(req.ID), "--bundle", e.bundle(req.ID), req.ID)
+	if err != nil {
+		ours.Close()
+		return nil, fmt.Errorf("start container: %w", err)
+	}
+	sandbox, err := e.adopt(req.ID, ours)
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	return sandbox, nil
+}
+
+func (e *Engine) writeBundle(req engine.Request) error {
+	config := spec.Build(spec.Input{
+		Policy: req.Policy, UID: req.Who.UID, GID: req.Who.GID,
+		Rootfs: req.Root.Path, CgroupsPath: e.cfg.Cgroups.Path(req.ID),
+		Init: rootfs.InitTarget, Seccomp: e.cfg.Seccomp,
+	})
+	data, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("encode OCI configuration: %w", err)
+	}
+	if err := os.Mkdir(e.bundle(req.ID), 0o700); err != nil {
+		return fmt.Errorf("make bundle: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(e.bundle(req.ID), "config.json"), data, 0o600); err != nil {
+		return fmt.Errorf("write bundle: %w", err)
+	}
+	return nil
+}
+
+func socketpair() (*net.UnixConn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control-init")
+	defer ours.Close() // FileConn duplicates it
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// adopt takes charge of the init that the runtime left behind: the
+// supervisor is its parent now (PR_SET_CHILD_SUBREAPER, prctl(2)).
+func (e *Engine) adopt(id string, control *net.UnixConn) (*engine.Sandbox, error) {
+	data, err := os.ReadFile(e.pidPath(id))
+	if err != nil {
+		return nil, fmt.Errorf("read pid of init: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		return nil, fmt.Errorf("parse pid of init: %w", err)
+	}
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("open pidfd of init: %w", err)
+	}
+	return &engine.Sandbox{ID: id, Pid: pid, Pidfd: os.NewFile(uintptr(fd), "pidfd"), Control: control}, nil
+}
+
+// Remove implements engine.Engine.
+func (e *Engine) Remove(ctx context.Context, id string) error {
+	if err := e.cfg.Cgroups.Kill(id); err != nil {
+		return fmt.Errorf("remove sandbox %s: %w", id, err)
+	}
+	if _, err := os.Stat(filepath.Join(e.runtimeRoot(), id)); err == nil {
+		// A state the runtime cannot read any more is removed below all the same.
+		if err := e.runtime(ctx, id, []*os.File{e.cfg.Lock}, "delete", "--force", id); err != nil && ctx.Err() != nil {
+			return fmt.Errorf("remove sandbox %s: %w", id, err)
+		}
+	}
+	err := errors.Join(
+		e.removeCgroup(ctx, id),
+		os.RemoveAll(filepath.Join(e.runtimeRoot(), id)),
+		os.RemoveAll(e.bundle(id)),
+	)
+	if err != nil {
+		return fmt.Errorf("remove sandbox %s: %w", id, err)
+	}
+	return nil
+}
+
+// removeCgroup removes a group once the last of its killed processes is
+// gone, which the kernel does not announce on v1.
+func (e *Engine) removeCgroup(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for {
+		err := e.cfg.Cgroups.Remove(id)
+		if err == nil || !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(2 * time.Millisecond):
+		}
+		if err := e.cfg.Cgroups.Kill(id); err != nil {
+			return err
+		}
+	}
+}
+
+// List implements engine.Engine.
+func (e *Engine) List(context.Context) ([]string, error) {
+	ids, err := e.cfg.Cgroups.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{e.bundles(), e.runtimeRoot()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("list sandboxes: %w", err)
+		}
+		for _, entry := range entries {
+			if entry.IsDir() && entry.Name()[0] != '.' {
+				ids = append(ids, entry.Name())
+			}
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
+// Version implements engine.Engine.
+func (e *Engine) Version(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, e.cfg.Runtime, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("run %s --version: %w", e.cfg.Runtime, err)
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	return first, nil
+}
+
+// runtime runs the OCI runtime once. Its standard streams are /dev/null,
+// since creel-init inherits them; what it has to say goes to a log file.
+func (e *Engine) runtime(ctx context.Context, id string, files []*os.File, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
+	defer cancel()
+	global := []string{"--root", e.runtimeRoot(), "--log", e.logPath(id), "--log-format", "json"}
+	cmd := exec.CommandContext(ctx, e.cfg.Runtime, append(global, args...)...)
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.null, e.null, e.null
+	cmd.ExtraFiles = files
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if said := e.lastLog(id); said != "" {
+		return fmt.Errorf("%s %s: %w: %s", filepath.Base(e.cfg.Runtime), args[0], err, said)
+	}
+	return fmt.Errorf("%s %s: %w", filepath.Base(e.cfg.Runtime), args[0], err)
+}
+
+// lastLog is the message of the last line the runtime logged.
+func (e *Engine) lastLog(id string) string {
+	data, err := os.ReadFile(e.logPath(id))
+	if err != nil {
+		return ""
+	}
+	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
+	var entry struct {
+		Msg string `json:"msg"`
+	}
+	if json.Unmarshal(lines[len(lines)-1], &entry) != nil {
+		return string(lines[len(lines)-1])
+	}
+	return entry.Msg
+}

@@ -1,0 +1,173 @@
+// Package spec turns a policy into the OCI runtime configuration of its
+// sandbox (opencontainers/runtime-spec config.json).
+//
+// It is pure: the same input gives the same bytes on every machine. It
+// imports policy, profiles and the OCI types, and never opens a file, asks
+// the clock or looks at the host; what only the host can tell comes in as an
+// Input. The configuration names creel-init and nothing of the command: no
+// argument, no variable, no credential is ever in it.
+package spec
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/creel-sandbox/creel/policy"
+)
+
+// HostRootID is the host uid and gid that a sandbox's uid 0 is mapped to. No
+// process of a sandbox ever has it: the OCI runtime needs a mapped root while
+// it sets the sandbox up. It lies above every range that systemd, useradd and
+// container managers hand out (systemd's UIDS-GIDS document) and below 2^31.
+const HostRootID = 2_000_000_000
+
+// CPUPeriod is the period in microseconds that CPU limits are counted over;
+// the kernel's own default.
+const CPUPeriod = 100_000
+
+// DevSize and ShmSize bound the sandbox's /dev and /dev/shm in bytes.
+const (
+	DevSize = 64 << 10
+	ShmSize = 64 << 20
+)
+
+// Input is what a sandbox is made of besides its policy.
+type Input struct {
+	Policy *policy.Policy
+	UID    uint32
+	GID    uint32
+	// Rootfs is the directory, on the host, of the prepared root tree.
+	Rootfs string
+	// CgroupsPath is the sandbox's control group from the root of the hierarchy.
+	CgroupsPath string
+	// Init is the path of creel-init inside the sandbox.
+	Init string
+	// Seccomp is the floor filter, the same for every policy.
+	Seccomp *specs.LinuxSeccomp
+}
+
+// MaskedPaths are the files and directories of /proc that tell about, or act
+// on, the host rather than the sandbox.
+var MaskedPaths = []string{
+	"/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/interrupts", "/proc/kallsyms",
+	"/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/kmsg", "/proc/latency_stats",
+	"/proc/modules", "/proc/sched_debug", "/proc/scsi", "/proc/sysrq-trigger",
+	"/proc/timer_list", "/proc/timer_stats",
+}
+
+// ReadonlyPaths are the parts of /proc that programs read and none may write.
+var ReadonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"}
+
+// Build gives the OCI configuration of one sandbox.
+func Build(in Input) *specs.Spec {
+	return &specs.Spec{
+		Version:  "1.0.2", // the newest that runc 1.1 and crun 1.8 both accept
+		Root:     &specs.Root{Path: in.Rootfs, Readonly: true},
+		Hostname: "sandbox",
+		Process: &specs.Process{
+			Args: []string{in.Init},
+			// Not nil: the specification calls an absent list the runtime's choice.
+			Env:             []string{},
+			Cwd:             "/",
+			User:            specs.User{UID: in.UID, GID: in.GID},
+			NoNewPrivileges: true,
+			Capabilities:    &specs.LinuxCapabilities{},
+			Rlimits:         rlimits(in.Policy.Limits),
+		},
+		Mounts: mounts(in.Policy),
+		Linux:  linux(in),
+	}
+}
+
+func rlimits(l policy.Limits) []specs.POSIXRlimit {
+	fixed := map[string]uint64{
+		"RLIMIT_CORE":     0, // a core file would write memory, and so credentials, to a disk
+		"RLIMIT_MEMLOCK":  64 << 10,
+		"RLIMIT_MSGQUEUE": 64 << 10,
+		"RLIMIT_NOFILE":   uint64(l.NoFile),
+	}
+	if l.FileSize > 0 {
+		fixed["RLIMIT_FSIZE"] = uint64(l.FileSize)
+	}
+	var out []specs.POSIXRlimit
+	for _, name := range slices.Sorted(maps.Keys(fixed)) {
+		out = append(out, specs.POSIXRlimit{Type: name, Soft: fixed[name], Hard: fixed[name]})
+	}
+	return out
+}
+
+// mounts are the sandbox's own file systems. Declared mounts are not here:
+// they are in the root tree already, mounted by descriptor.
+func mounts(p *policy.Policy) []specs.Mount {
+	return []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs",
+			Options: []string{"nosuid", "noexec", "strictatime", "mode=755", fmt.Sprintf("size=%d", DevSize)}},
+		{Destination: "/dev/pts", Type: "devpts", Source: "devpts",
+			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
+		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm",
+			Options: []string{"nosuid", "noexec", "nodev", "mode=1777", fmt.Sprintf("size=%d", ShmSize)}},
+		{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs",
+			Options: []string{"nosuid", "nodev", "mode=1777",
+				fmt.Sprintf("size=%d", p.Tmp.Size), fmt.Sprintf("nr_inodes=%d", p.Tmp.Inodes)}},
+	}
+}
+
+func linux(in Input) *specs.Linux {
+	l := &specs.Linux{
+		CgroupsPath:       in.CgroupsPath,
+		Namespaces:        namespaces(in.Policy),
+		Resources:         resources(in.Policy.Limits),
+		Seccomp:           in.Seccomp,
+		MaskedPaths:       MaskedPaths,
+		ReadonlyPaths:     ReadonlyPaths,
+		RootfsPropagation: "private",
+	}
+	if in.Policy.UserNamespace == policy.UserNamespaceRequired {
+		l.UIDMappings = mapping(in.UID)
+		l.GIDMappings = mapping(in.GID)
+	}
+	return l
+}
+
+// mapping maps the sandbox's user to itself, so that files in a workspace
+// have the right owner on both sides, and root to nobody.
+func mapping(id uint32) []specs.LinuxIDMapping {
+	return []specs.LinuxIDMapping{
+		{ContainerID: 0, HostID: HostRootID, Size: 1},
+		{ContainerID: id, HostID: id, Size: 1},
+	}
+}
+
+func namespaces(p *policy.Policy) []specs.LinuxNamespace {
+	kinds := []specs.LinuxNamespaceType{
+		specs.PIDNamespace, specs.MountNamespace, specs.IPCNamespace,
+		specs.UTSNamespace, specs.NetworkNamespace, specs.CgroupNamespace,
+	}
+	if p.UserNamespace == policy.UserNamespaceRequired {
+		kinds = append(kinds, specs.UserNamespace)
+	}
+	var out []specs.LinuxNamespace
+	for _, kind := range kinds {
+		out = append(out, specs.LinuxNamespace{Type: kind})
+	}
+	return out
+}
+
+func resources(l policy.Limits) *specs.LinuxResources {
+	quota, period := CPUQuota(l), uint64(CPUPeriod)
+	memory := l.Memory
+	return &specs.LinuxResources{
+		// memory+swap equal to memory: no swap, where a secret could land.
+		Memory:  &specs.LinuxMemory{Limit: &memory, Swap: &memory},
+		CPU:     &specs.LinuxCPU{Quota: &quota, Period: &period},
+		Pids:    &specs.LinuxPids{Limit: &l.Pids},
+		Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
+	}
+}
+
+// CPUQuota is the CPU limit in microseconds per CPUPeriod.
+func CPUQuota(l policy.Limits) int64 { return l.MilliCPU * CPUPeriod / 1000 }

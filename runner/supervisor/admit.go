@@ -1,0 +1,202 @@
+package supervisor
+
+import (
+	"bytes"
+	"fmt"
+	"os/user"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/rootfs"
+	"github.com/creel-sandbox/creel/runner/server"
+)
+
+// exitFailed is the exit code of creel when creel itself failed, like
+// docker's.
+const exitFailed = 125
+
+// defaultPolicy is what runs when a caller names none.
+const defaultPolicy = "exec-default"
+
+// The kernel's bounds on what execve takes (execve(2), "Limits on size of
+// arguments and environment"): one string, and all of them with an 8 MiB stack.
+const (
+	maxArgString = 128 << 10
+	maxArgs      = 2 << 20
+)
+
+// admit decides whether the peer may run what it asks for, and makes the
+// invocation. The peer's uid is the kernel's word (SO_PEERCRED, unix(7)).
+func (s *Supervisor) admit(peer server.Peer, req *api.ExecRequest, stdio server.Stdio) (*invocation, error) {
+	declared := s.declared.Load()
+	p, err := choosePolicy(declared, peer, req.Policy)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkReview(p, declared.Config.Strict); err != nil {
+		return nil, err
+	}
+	if err := checkRequest(req, p); err != nil {
+		return nil, err
+	}
+	who, err := identify(p.User)
+	if err != nil {
+		return nil, &api.Error{Code: "bad-policy", Message: fmt.Sprintf("policy %s: %v", p.Name, err), ExitCode: exitFailed,
+			Hint: "create the user, or name another in 'user:'"}
+	}
+	return &invocation{
+		id: newID(), peer: peer, caller: callerName(peer.UID), req: req, policy: p, filter: declared.Filters[p.Name],
+		who: who, created: time.Now(), stdio: stdio, state: "creating",
+		logs: newTail(p.Logs.Keep), cancel: func() {},
+	}, nil
+}
+
+func choosePolicy(declared *Declared, peer server.Peer, name string) (*policy.Policy, error) {
+	if name == "" {
+		name = defaultPolicy
+	}
+	p, ok := declared.Policies.Get(name)
+	if ok && mayCall(p, peer.UID) {
+		return p, nil
+	}
+	// Whether a policy exists is told only to those who may run it.
+	var allowed []string
+	for _, other := range declared.Policies.Names() {
+		if p, _ := declared.Policies.Get(other); mayCall(p, peer.UID) {
+			allowed = append(allowed, other)
+		}
+	}
+	hint := fmt.Sprintf("add %q to callers.users of the policy and reload", callerName(peer.UID))
+	if len(allowed) > 0 {
+		hint = "you may run: " + strings.Join(allowed, ", ")
+	}
+	return nil, &api.Error{Code: "denied", ExitCode: exitFailed, Hint: hint,
+		Message: fmt.Sprintf("policy %q: not one that user %s may run", name, callerName(peer.UID))}
+}
+
+func mayCall(p *policy.Policy, uid uint32) bool {
+	return slices.ContainsFunc(p.Callers.Users, func(name string) bool {
+		id, ok := lookupUID(name)
+		return ok && id == uid
+	})
+}
+
+// lookupUID takes a user name or a decimal uid.
+func lookupUID(name string) (uint32, bool) {
+	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+		return uint32(n), true
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(u.Uid, 10, 32)
+	return uint32(n), err == nil
+}
+
+func callerName(uid uint32) string {
+	id := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
+}
+
+// identify looks up who a sandbox runs as: a name of this host, or uid:gid.
+func identify(declared string) (rootfs.Identity, error) {
+	uidText, gidText, numeric := strings.Cut(declared, ":")
+	if !numeric {
+		u, err := user.Lookup(declared)
+		if err != nil {
+			return rootfs.Identity{}, fmt.Errorf("user %q: not a user of this host", declared)
+		}
+		uidText, gidText = u.Uid, u.Gid
+	}
+	uid, err := strconv.ParseUint(uidText, 10, 32)
+	if err != nil {
+		return rootfs.Identity{}, fmt.Errorf("parse uid: %w", err)
+	}
+	gid, err := strconv.ParseUint(gidText, 10, 32)
+	if err != nil {
+		return rootfs.Identity{}, fmt.Errorf("parse gid: %w", err)
+	}
+	// The policy refuses 0 by number; a name that means 0 is only seen here.
+	if uid == 0 || gid == 0 {
+		return rootfs.Identity{}, fmt.Errorf("user %q: is root, or its group is", declared)
+	}
+	who := rootfs.Identity{Name: "sandbox", Group: "sandbox", UID: uint32(uid), GID: uint32(gid)}
+	if u, err := user.LookupId(uidText); err == nil {
+		who.Name = u.Username
+	}
+	if g, err := user.LookupGroupId(gidText); err == nil {
+		who.Group = g.Name
+	}
+	return who, nil
+}
+
+func checkReview(p *policy.Policy, strict bool) error {
+	for _, problem := range p.Review(time.Now(), strict) {
+		if problem.Severity == policy.SeverityError {
+			return &api.Error{Code: "bad-policy", Message: "policy " + p.Name + ": " + problem.Message,
+				Hint: problem.Hint, ExitCode: exitFailed}
+		}
+	}
+	return nil
+}
+
+func checkRequest(req *api.ExecRequest, p *policy.Policy) error {
+	refuse := func(hint, format string, args ...any) error {
+		return &api.Error{Code: "bad-request", Message: fmt.Sprintf(format, args...), Hint: hint, ExitCode: exitFailed}
+	}
+	if len(req.Argv) == 0 || len(req.Argv[0]) == 0 {
+		return refuse("creel exec -- COMMAND ARGUMENT…", "no command given")
+	}
+	if req.Timeout < 0 {
+		return refuse("give a positive duration such as 30s", "timeout %v: is negative", req.Timeout)
+	}
+	if req.Cwd != "" && !path.IsAbs(req.Cwd) {
+		return refuse("give a path as the sandbox sees it, such as "+p.Workdir, "cwd %q: is not absolute", req.Cwd)
+	}
+	if clean := path.Clean(req.Cwd); clean == "/proc" || strings.HasPrefix(clean, "/proc/") {
+		return refuse("choose a directory of the workspace", "cwd %q: is inside /proc", req.Cwd) // CVE-2024-21626
+	}
+	total := 0
+	for what, list := range map[string][][]byte{"argument": req.Argv, "environment variable": req.Env} {
+		for i, text := range list {
+			total += len(text) + 9 // its NUL and its pointer
+			if bytes.IndexByte(text, 0) >= 0 {
+				return refuse("execve(2) cannot carry a NUL; pass such data on standard input", "%s %d: holds a NUL byte", what, i)
+			}
+			if len(text) >= maxArgString {
+				return refuse("pass large data on standard input or in a file of the workspace",
+					"%s %d: is %d bytes, more than the %d that execve(2) takes", what, i, len(text), maxArgString-1)
+			}
+		}
+	}
+	if total > maxArgs {
+		return refuse("pass large data on standard input or in a file of the workspace",
+			"arguments and environment: %d bytes, more than the %d that execve(2) takes", total, maxArgs)
+	}
+	return checkCallerEnv(req.Env, p, refuse)
+}
+
+// checkCallerEnv refuses variables that the policy has already given a value.
+func checkCallerEnv(env [][]byte, p *policy.Policy, refuse func(hint, format string, args ...any) error) error {
+	for _, entry := range env {
+		name, _, ok := strings.Cut(string(entry), "=")
+		if !ok || name == "" {
+			return refuse("write NAME=VALUE", "environment variable %q: has no name or no value", name)
+		}
+		fixed := slices.ContainsFunc(p.Env, func(v policy.EnvVar) bool { return v.Name == name }) ||
+			slices.ContainsFunc(p.Credentials, func(c policy.Credential) bool { return c.Env == name })
+		if fixed {
+			return refuse("leave it out", "environment variable %s: is fixed by policy %s", name, p.Name)
+		}
+	}
+	return nil
+}

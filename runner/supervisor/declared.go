@@ -1,0 +1,103 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/profiles"
+	"github.com/creel-sandbox/creel/runner/seccomp"
+)
+
+// Declared is one consistent reading of everything an operator declares.
+type Declared struct {
+	Config   *policy.Config
+	Policies *policy.Set
+	// Filters holds the compiled second filter of each policy, by its name.
+	Filters map[string][]byte
+	// Warnings are problems that do not refuse the files.
+	Warnings []policy.Problem
+}
+
+// Loader reads everything anew. An error says what is wrong with which file;
+// then nothing of the new reading is used.
+type Loader func() (*Declared, error)
+
+// ProblemsError is a set of declared files that cannot be used.
+type ProblemsError []policy.Problem
+
+// Error lists every problem, one a line.
+func (e ProblemsError) Error() string {
+	lines := make([]string, len(e))
+	for i, p := range e {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// CompileFilters compiles the second seccomp filter of every policy, so that
+// a launch does not have to and a profile that does not compile is found
+// when it is declared.
+func CompileFilters(set *policy.Set) (map[string][]byte, error) {
+	filters, compiled := map[string][]byte{}, map[string][]byte{}
+	for _, name := range set.Names() {
+		p, _ := set.Get(name)
+		program, ok := compiled[p.Seccomp]
+		if !ok {
+			var err error
+			if program, err = compile(p.Seccomp); err != nil {
+				return nil, fmt.Errorf("policy %s: %w", name, err)
+			}
+			compiled[p.Seccomp] = program
+		}
+		filters[name] = program
+	}
+	return filters, nil
+}
+
+func compile(name string) ([]byte, error) {
+	data, ok := profiles.Seccomp(name)
+	if strings.HasPrefix(name, "/") {
+		var err error
+		if data, err = os.ReadFile(name); err != nil {
+			return nil, fmt.Errorf("read seccomp profile: %w", err)
+		}
+	} else if !ok {
+		return nil, fmt.Errorf("seccomp profile %q: unknown; known are %s", name, strings.Join(profiles.SeccompNames(), ", "))
+	}
+	profile, err := seccomp.Parse(name, data)
+	if err != nil {
+		return nil, fmt.Errorf("read seccomp profile %s: %w", name, err)
+	}
+	program, err := seccomp.Compile(profile)
+	if err != nil {
+		return nil, fmt.Errorf("compile seccomp profile %s: %w", name, err)
+	}
+	return program, nil
+}
+
+// Reload reads everything anew. When that fails the last good reading stays
+// in force, and the doctor and ps say so until a reload succeeds.
+func (s *Supervisor) Reload() error {
+	declared, err := s.cfg.Load()
+	if err != nil {
+		notice := "the configuration on disk is not in force; the last good one is: " + err.Error()
+		s.notice.Store(&notice)
+		return err
+	}
+	s.declared.Store(declared)
+	s.notice.Store(nil)
+	return nil
+}
+
+// notices are what an operator must be told with every list.
+func (s *Supervisor) notices() []string {
+	if notice := s.notice.Load(); notice != nil {
+		return []string{*notice}
+	}
+	return nil
+}
+
+// Config is the part of creel.yaml in force.
+func (s *Supervisor) Config() *policy.Config { return s.declared.Load().Config }

@@ -1,0 +1,147 @@
+package supervisor
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/cgroup"
+)
+
+// The levels of a finding.
+const (
+	levelOK      = "ok"
+	levelWarning = "warning"
+	levelError   = "error"
+)
+
+// checks are what the doctor looks at, in the order it tells.
+var checks = []struct {
+	name string
+	run  func(*Supervisor, context.Context) api.Finding
+}{
+	{"kernel", (*Supervisor).checkKernel},
+	{"control groups", (*Supervisor).checkCgroups},
+	{"runtime", (*Supervisor).checkRuntime},
+	{"user namespaces", (*Supervisor).checkUserNamespaces},
+	{"creel-init", (*Supervisor).checkInit},
+	{"swap", (*Supervisor).checkSwap},
+	{"configuration", (*Supervisor).checkConfiguration},
+}
+
+// Doctor implements server.Backend.
+func (s *Supervisor) Doctor(ctx context.Context) (*api.DoctorReply, error) {
+	reply := &api.DoctorReply{}
+	for _, check := range checks {
+		finding := check.run(s, ctx)
+		finding.Name = check.name
+		reply.Findings = append(reply.Findings, finding)
+	}
+	for _, problem := range s.declaredProblems() {
+		reply.Findings = append(reply.Findings, problem)
+	}
+	return reply, nil
+}
+
+func (s *Supervisor) checkKernel(context.Context) api.Finding {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return api.Finding{Level: levelError, Detail: err.Error()}
+	}
+	release := unix.ByteSliceToString(uts.Release[:])
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil || major < 5 || major == 5 && minor < 12 {
+		return api.Finding{Level: levelError, Detail: "Linux " + release,
+			Hint: "creel needs Linux 5.12 or newer, for mount_setattr(2)"}
+	}
+	return api.Finding{Level: levelOK, Detail: "Linux " + release}
+}
+
+func (s *Supervisor) checkCgroups(context.Context) api.Finding {
+	switch {
+	case s.cfg.Cgroups.Unified:
+		return api.Finding{Level: levelOK, Detail: "v2, sandboxes below " + s.cfg.Cgroups.Parent}
+	case cgroup.Hybrid():
+		return api.Finding{Level: levelWarning, Detail: "v1 with a v2 tree beside it, sandboxes below " + s.cfg.Cgroups.Parent,
+			Hint: "crun calls this layout unsupported; the supervisor hides the v2 tree from it. Boot with systemd.unified_cgroup_hierarchy=1 to have v2"}
+	}
+	return api.Finding{Level: levelOK, Detail: "v1, sandboxes below " + s.cfg.Cgroups.Parent}
+}
+
+func (s *Supervisor) checkRuntime(ctx context.Context) api.Finding {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	version, err := s.cfg.Engine.Version(ctx)
+	if err != nil {
+		return api.Finding{Level: levelError, Detail: err.Error(), Hint: "install it: apt-get install crun"}
+	}
+	return api.Finding{Level: levelOK, Detail: version}
+}
+
+func (s *Supervisor) checkUserNamespaces(context.Context) api.Finding {
+	data, err := os.ReadFile("/proc/sys/user/max_user_namespaces")
+	if err != nil || string(bytes.TrimSpace(data)) == "0" {
+		return api.Finding{Level: levelError, Detail: "the kernel has none, or allows none",
+			Hint: "sysctl user.max_user_namespaces=10000, or say 'userNamespace: off' in a policy and accept the weaker mode"}
+	}
+	return api.Finding{Level: levelOK, Detail: "allowed"}
+}
+
+func (s *Supervisor) checkInit(context.Context) api.Finding {
+	var st unix.Stat_t
+	if err := unix.Lstat(s.cfg.InitPath, &st); err != nil {
+		return api.Finding{Level: levelError, Detail: s.cfg.InitPath + ": " + err.Error(), Hint: "make install"}
+	}
+	if st.Uid != 0 || st.Mode&0o022 != 0 || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return api.Finding{Level: levelError, Detail: s.cfg.InitPath + ": others than root may change it",
+			Hint: "chown root:root and chmod 0755 it"}
+	}
+	return api.Finding{Level: levelOK, Detail: s.cfg.InitPath}
+}
+
+// checkSwap tells whether memory of the supervisor, where credentials are,
+// could be written to a disk.
+func (s *Supervisor) checkSwap(context.Context) api.Finding {
+	data, err := os.ReadFile("/proc/swaps")
+	if err != nil {
+		return api.Finding{Level: levelWarning, Detail: err.Error()}
+	}
+	if bytes.Count(data, []byte("\n")) > 1 {
+		return api.Finding{Level: levelWarning, Detail: "this host has swap; sandboxes never use it",
+			Hint: "creeld.service sets MemorySwapMax=0 for the supervisor too; without systemd, encrypt or disable swap"}
+	}
+	return api.Finding{Level: levelOK, Detail: "none"}
+}
+
+func (s *Supervisor) checkConfiguration(context.Context) api.Finding {
+	if notice := s.notice.Load(); notice != nil {
+		return api.Finding{Level: levelError, Detail: *notice, Hint: "mend the file and reload: systemctl reload creeld"}
+	}
+	return api.Finding{Level: levelOK, Detail: "in force: " + strings.Join(s.declared.Load().Policies.Names(), ", ")}
+}
+
+// declaredProblems are what the policies in force are warned about now.
+func (s *Supervisor) declaredProblems() []api.Finding {
+	declared := s.declared.Load()
+	problems := declared.Warnings
+	for _, name := range declared.Policies.Names() {
+		p, _ := declared.Policies.Get(name)
+		problems = append(problems, p.Review(time.Now(), declared.Config.Strict)...)
+	}
+	var out []api.Finding
+	for _, p := range problems {
+		level := levelWarning
+		if p.Severity == policy.SeverityError {
+			level = levelError
+		}
+		out = append(out, api.Finding{Name: "policy", Level: level, Detail: p.String(), Hint: p.Hint})
+	}
+	return out
+}

@@ -1,0 +1,174 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/initproto"
+	"github.com/creel-sandbox/creel/runner/server"
+)
+
+// exitTimeout is the exit code of a command that reached its time limit,
+// like that of timeout(1).
+const exitTimeout = 124
+
+// Exec implements server.Backend: it runs one invocation to its end. When it
+// returns no process of the sandbox is left; what else there was of it is
+// taken away right after, off the caller's path.
+func (s *Supervisor) Exec(ctx context.Context, peer server.Peer, req *api.ExecRequest, stdio server.Stdio,
+	control <-chan api.Control, started func(id string)) (*api.Result, error) {
+	inv, err := s.admit(peer, req, stdio)
+	if err == nil {
+		err = s.enter(inv)
+	}
+	if err != nil {
+		stdio.Close()
+		s.cfg.Log.WithField("uid", peer.UID).WithError(err).Info("refused an invocation")
+		return nil, err
+	}
+	defer func() { go s.end(inv) }()
+
+	if err := s.launch(ctx, inv); err != nil {
+		return s.launchFailed(inv, err)
+	}
+	started(inv.id)
+	exit, err := s.attend(ctx, inv, control)
+	inv.setState("ending")
+	// The init's end is the end of every process in the sandbox, and so of
+	// every writer to its pipes.
+	inv.stop(reasonExited)
+	if err := reap(inv.sandbox.Pidfd); err != nil {
+		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Error("waiting for the init failed")
+	}
+	inv.output.drain(ctx.Done())
+	result := s.result(inv, exit, err)
+	inv.mu.Lock()
+	inv.result = result
+	inv.mu.Unlock()
+	s.cfg.Log.WithFields(map[string]any{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller,
+		"reason": result.Reason, "exit": result.ExitCode}).Info("invocation ended")
+	return result, nil
+}
+
+// end takes away what is left of an invocation.
+func (s *Supervisor) end(inv *invocation) {
+	inv.logs.close()
+	s.unwind(inv)
+	inv.stdio.Close() // where no step took it over; closing twice does no harm
+	inv.setState("ended")
+	s.leave(inv)
+}
+
+// launchFailed gives the caller the reason; that of whoever stopped the
+// launch comes first.
+func (s *Supervisor) launchFailed(inv *invocation, err error) (*api.Result, error) {
+	told := explain(inv, err)
+	switch reason := inv.stopped(); reason {
+	case reasonStopped:
+		told = errClosed
+	case reasonKilled:
+		told = &api.Error{Code: reasonKilled, Message: "killed by an operator before the command started", ExitCode: exitFailed}
+	}
+	result := &api.Result{ID: inv.id, Policy: inv.policy.Name, ExitCode: told.ExitCode, Reason: told.Code, StartedAt: inv.created}
+	inv.mu.Lock()
+	inv.result = result
+	inv.mu.Unlock()
+	s.cfg.Log.WithFields(map[string]any{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller}).
+		WithError(err).Warn("launch failed")
+	return nil, told
+}
+
+// attend waits for the command's end and acts on what happens meanwhile.
+func (s *Supervisor) attend(ctx context.Context, inv *invocation, control <-chan api.Control) (initproto.Exit, error) {
+	type ending struct {
+		exit initproto.Exit
+		err  error
+	}
+	ended := make(chan ending, 1)
+	go func() {
+		exit, err := inv.session.Wait()
+		ended <- ending{exit, err}
+	}()
+	limit, stopTimer := timeLimit(inv)
+	defer stopTimer()
+	gone := ctx.Done()
+	for {
+		select {
+		case e := <-ended:
+			return e.exit, e.err
+		case <-limit:
+			inv.stop(reasonTimeout)
+		case <-gone:
+			inv.stop(reasonCallerGone)
+			gone = nil
+		case c := <-control:
+			s.control(inv, c)
+		}
+	}
+}
+
+// timeLimit is the shorter of the policy's limit and the caller's.
+func timeLimit(inv *invocation) (<-chan time.Time, func()) {
+	limit := inv.policy.Limits.Timeout
+	if asked := inv.req.Timeout; asked > 0 && (limit == 0 || asked < limit) {
+		limit = asked
+	}
+	if limit == 0 {
+		return nil, func() {}
+	}
+	timer := time.NewTimer(limit)
+	return timer.C, func() { timer.Stop() }
+}
+
+// control passes a signal or a new terminal size on. That the command has
+// just ended is no error: its end is on its way.
+func (s *Supervisor) control(inv *invocation, c api.Control) {
+	var err error
+	switch {
+	case c.Resize != nil:
+		err = inv.session.Resize(c.Resize.Rows, c.Resize.Cols)
+	case c.Signal != 0:
+		err = inv.session.Signal(c.Signal)
+	}
+	if err != nil {
+		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Debug("control was not delivered")
+	}
+}
+
+// result says how the invocation ended. A reason somebody stopped it for
+// comes before what the command reported.
+func (s *Supervisor) result(inv *invocation, exit initproto.Exit, err error) *api.Result {
+	r := &api.Result{
+		ID: inv.id, Policy: inv.policy.Name, StartedAt: inv.created,
+		Wall: time.Since(inv.launched), Launch: inv.launched.Sub(inv.created),
+		UserCPU: exit.UserCPU, SystemCPU: exit.SystemCPU, MaxRSS: exit.MaxRSS,
+	}
+	switch stopped := inv.stopped(); {
+	case stopped == reasonTimeout:
+		r.Reason, r.ExitCode, r.Signal = stopped, exitTimeout, int(unix.SIGKILL)
+	case stopped != reasonExited:
+		r.Reason, r.ExitCode, r.Signal = stopped, 128+int(unix.SIGKILL), int(unix.SIGKILL)
+	case err == nil && exit.Signal == 0:
+		r.Reason, r.ExitCode = reasonExited, exit.Code
+	case err == nil:
+		r.Reason, r.ExitCode, r.Signal = reasonSignaled, 128+exit.Signal, exit.Signal
+	default: // the init ended without a report: the kernel or the command ended it
+		r.Reason, r.ExitCode, r.Signal = reasonSignaled, 128+int(unix.SIGKILL), int(unix.SIGKILL)
+	}
+	if r.Reason == reasonSignaled && r.Signal == int(unix.SIGKILL) && s.outOfMemory(inv) {
+		r.Reason = reasonOOM
+	}
+	if err != nil && !errors.Is(err, initproto.ErrGone) {
+		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Warn("the init broke the protocol")
+	}
+	return r
+}
+
+func (s *Supervisor) outOfMemory(inv *invocation) bool {
+	usage, err := s.cfg.Cgroups.Usage(inv.id)
+	return err == nil && usage.OOMKills > 0
+}

@@ -1,0 +1,136 @@
+package supervisor
+
+import (
+	"context"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/initproto"
+	"github.com/creel-sandbox/creel/runner/network"
+	"github.com/creel-sandbox/creel/runner/rootfs"
+	"github.com/creel-sandbox/creel/runner/server"
+)
+
+// The reasons an invocation can end for, as api.Result names them.
+const (
+	reasonExited        = "exited"
+	reasonSignaled      = "signaled"
+	reasonTimeout       = "timeout"
+	reasonOutput        = "output-limit"
+	reasonKilled        = "killed"
+	reasonCallerGone    = "caller-gone"
+	reasonOOM           = "oom"
+	reasonNotFound      = "not-found"
+	reasonNotExecutable = "not-executable"
+	reasonStopped       = "supervisor-stopped"
+	reasonFailed        = "failed"
+)
+
+// invocation is one command on its way through the launch steps, its run and
+// its end.
+type invocation struct {
+	id      string
+	peer    server.Peer
+	caller  string
+	req     *api.ExecRequest
+	policy  *policy.Policy
+	filter  []byte
+	who     rootfs.Identity
+	created time.Time
+	stdio   server.Stdio
+
+	// Set by the launch steps, in their order, and used by their undos.
+	done     []step
+	root     *rootfs.Tree
+	sandbox  *engine.Sandbox
+	session  *initproto.Supervisor
+	relay    *network.Relay
+	secrets  []credential.Resolved
+	output   *output
+	logs     *tail
+	listener *os.File
+	mu       sync.Mutex
+	state    string
+	timings  []string
+	reason   string // why it was stopped; empty while nobody has
+	result   *api.Result
+	cancel   context.CancelFunc // of the launch
+	launched time.Time
+}
+
+// stop ends the sandbox for a reason; the first reason given stays. Killing
+// PID 1 of a PID namespace makes the kernel kill every process in it
+// (pid_namespaces(7)), whatever they ignore or have become.
+func (inv *invocation) stop(reason string) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if inv.reason == "" {
+		inv.reason = reason
+	}
+	inv.cancel()
+	if inv.sandbox != nil {
+		inv.kill()
+	}
+}
+
+// kill needs the lock. The pidfd can only mean our init, however late.
+func (inv *invocation) kill() {
+	control, err := inv.sandbox.Pidfd.SyscallConn()
+	if err != nil {
+		return // closed: the init has been reaped
+	}
+	// The only other error is ESRCH: it has ended already.
+	_ = control.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
+}
+
+// stopped gives the reason the sandbox was stopped for, if it was.
+func (inv *invocation) stopped() string {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	return inv.reason
+}
+
+func (inv *invocation) setState(state string) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	inv.state = state
+}
+
+// describe is the invocation as ps shows it.
+func (inv *invocation) describe() api.Sandbox {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	row := api.Sandbox{
+		ID: inv.id, Policy: inv.policy.Name, State: inv.state, Command: commandLine(inv.req.Argv),
+		Caller: inv.caller, Session: inv.req.Session, Created: inv.created,
+		Weaker: inv.policy.Weaker(), Result: inv.result,
+	}
+	if inv.sandbox != nil {
+		row.Pid = inv.sandbox.Pid
+	}
+	return row
+}
+
+// commandLine joins an argv for people; it is cut, since it may be 2 MiB.
+func commandLine(argv [][]byte) string {
+	const most = 200
+	var b strings.Builder
+	for i, arg := range argv {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(strings.ToValidUTF8(string(arg[:min(len(arg), most)]), "\ufffd"))
+		if b.Len() > most {
+			return b.String()[:most] + "…"
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,106 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/rootfs"
+)
+
+// launchTimeout bounds all steps together. A launch takes some 20 ms; the
+// slowest honest part is a credential helper.
+const launchTimeout = 60 * time.Second
+
+// step is one named part of a launch. do either succeeds or leaves nothing;
+// undo takes away what do made, and runs when a later step fails or when the
+// invocation ends.
+type step struct {
+	name string
+	do   func(*Supervisor, context.Context, *invocation) error
+	undo func(*Supervisor, *invocation) error
+}
+
+// launchSteps in their order, which matters:
+// the root is opened before anything is made from it; creel-init is greeted
+// before its posture is read, since it makes its child and listeners then;
+// the posture holds before any credential is fetched, so that a weaker
+// sandbox never costs a secret; and the job, which starts the command, is
+// last.
+var launchSteps = []step{
+	{"open root", (*Supervisor).openRoot, (*Supervisor).closeRoot},
+	{"create sandbox", (*Supervisor).createSandbox, (*Supervisor).removeSandbox},
+	{"greet init", (*Supervisor).greetInit, (*Supervisor).dismissInit},
+	{"compare posture", (*Supervisor).comparePosture, nil},
+	{"serve gateway", (*Supervisor).serveGateway, (*Supervisor).stopGateway},
+	{"fetch credentials", (*Supervisor).fetchCredentials, (*Supervisor).dropCredentials},
+	{"connect output", (*Supervisor).connectOutput, (*Supervisor).closeOutput},
+	{"start command", (*Supervisor).startCommand, nil},
+}
+
+// launch runs the steps. When one fails the caller unwinds what was done.
+func (s *Supervisor) launch(ctx context.Context, inv *invocation) error {
+	ctx, cancel := context.WithTimeout(ctx, launchTimeout)
+	defer cancel()
+	inv.mu.Lock()
+	inv.cancel = cancel
+	if inv.reason != "" { // stopped before it could be cancelled
+		cancel()
+	}
+	inv.mu.Unlock()
+	for _, step := range launchSteps {
+		began := time.Now()
+		if err := step.do(s, ctx, inv); err != nil {
+			return &launchError{step: step.name, err: err}
+		}
+		inv.mu.Lock()
+		inv.done = append(inv.done, step)
+		inv.timings = append(inv.timings, fmt.Sprintf("%s: %s", step.name, time.Since(began).Round(time.Microsecond)))
+		inv.mu.Unlock()
+	}
+	return nil
+}
+
+// unwind undoes the steps that were done, last first. An undo that fails
+// does not keep the others from running.
+func (s *Supervisor) unwind(inv *invocation) {
+	for _, step := range slices.Backward(inv.done) {
+		if step.undo == nil {
+			continue
+		}
+		if err := step.undo(s, inv); err != nil {
+			s.cfg.Log.WithFields(map[string]any{"sandbox": inv.id, "step": step.name}).
+				WithError(err).Error("undo of a launch step failed")
+		}
+	}
+	inv.done = nil
+}
+
+// launchError says in which step a launch failed.
+type launchError struct {
+	step string
+	err  error
+}
+
+func (e *launchError) Error() string { return e.step + ": " + e.err.Error() }
+func (e *launchError) Unwrap() error { return e.err }
+
+// explain turns a failed launch into what the caller is told.
+func explain(inv *invocation, err error) *api.Error {
+	var asked *api.Error
+	if errors.As(err, &asked) {
+		return asked
+	}
+	out := &api.Error{Code: "launch-failed", Message: err.Error(), ExitCode: exitFailed,
+		Hint: "creel doctor tells what this host lacks"}
+	var source *rootfs.SourceError
+	if errors.As(err, &source) {
+		out.Code = "bad-source"
+		out.Message = fmt.Sprintf("policy %s: %v", inv.policy.Name, source)
+		out.Hint = "create the directory, or correct 'source:' in the policy; a path through a symlink is refused"
+	}
+	return out
+}

@@ -1,0 +1,221 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/credential"
+)
+
+// output connects the command's stdout and stderr with the caller's pipes.
+// Where nothing is limited, kept or redacted the command gets the caller's
+// own pipes and no byte passes through the supervisor; else each stream is
+// moved by a goroutine through what the policy asks for.
+type output struct {
+	// stdio are the descriptors for the command; they are closed here once the
+	// job has been sent.
+	stdio   [3]*os.File
+	matcher *credential.Matcher
+	// left is how many bytes the two streams together may still write.
+	left    atomic.Int64
+	limited bool
+	exceed  func()
+	copies  sync.WaitGroup
+	// callers are the caller's ends, closed when their stream is done.
+	callers []*os.File
+}
+
+func (s *Supervisor) connectOutput(_ context.Context, inv *invocation) (err error) {
+	out := &output{limited: inv.policy.Limits.Output > 0, exceed: func() { inv.stop(reasonOutput) }}
+	out.left.Store(inv.policy.Limits.Output)
+	out.stdio = [3]*os.File{inv.stdio.In, inv.stdio.Out, inv.stdio.Err}
+	inv.output = out
+	defer func() {
+		if err != nil {
+			out.close()
+		}
+	}()
+	if out.limited || inv.policy.Logs.Keep > 0 || len(inv.secrets) > 0 {
+		if out.matcher, err = credential.NewMatcher(inv.secrets); err != nil {
+			return err
+		}
+		if err := out.interpose(inv); err != nil {
+			return err
+		}
+	}
+	return out.chown(inv)
+}
+
+// interpose gives the command pipes of the supervisor's own and moves what
+// comes out of them to the caller's. Where the caller gave one pipe for both
+// streams the command gets one too, so that their order is kept.
+func (o *output) interpose(inv *invocation) error {
+	shared, err := samePipe(inv.stdio.Out, inv.stdio.Err)
+	if err != nil {
+		return err
+	}
+	if o.stdio[1], err = o.stream(inv, "stdout", inv.stdio.Out); err != nil {
+		return err
+	}
+	if !shared {
+		o.stdio[2], err = o.stream(inv, "stderr", inv.stdio.Err)
+		return err
+	}
+	o.stdio[2] = o.stdio[1]
+	return inv.stdio.Err.Close()
+}
+
+func samePipe(a, b *os.File) (bool, error) {
+	ours, err := a.Stat()
+	if err != nil {
+		return false, fmt.Errorf("stat pipe: %w", err)
+	}
+	theirs, err := b.Stat()
+	if err != nil {
+		return false, fmt.Errorf("stat pipe: %w", err)
+	}
+	return os.SameFile(ours, theirs), nil
+}
+
+// stream makes the pipe that the command writes to, and takes over the
+// caller's.
+func (o *output) stream(inv *invocation, name string, caller *os.File) (*os.File, error) {
+	from, command, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make pipe: %w", err)
+	}
+	to, err := pollable(caller)
+	if err != nil {
+		from.Close()
+		command.Close()
+		return nil, err
+	}
+	caller.Close() // so that closing its duplicate is the end of the stream
+	o.callers = append(o.callers, to)
+	o.copies.Add(1)
+	go o.move(from, to, name, inv)
+	return command, nil
+}
+
+// pollable gives a duplicate of the caller's pipe whose writes end when it is
+// closed. The caller's own end shares the O_NONBLOCK this sets, which is why
+// it is only done where the command does not get the same pipe.
+func pollable(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate pipe: %w", err)
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("set pipe nonblocking: %w", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// chown lets the command open /dev/stdout and its like, which go through
+// /proc/self/fd and so need the pipe to be its own (proc(5)).
+func (o *output) chown(inv *invocation) error {
+	for _, f := range o.stdio {
+		if err := f.Chown(int(inv.who.UID), int(inv.who.GID)); err != nil {
+			return fmt.Errorf("give pipe to the sandbox's user: %w", err)
+		}
+	}
+	return nil
+}
+
+// move copies one stream to its end. Redaction comes before anything else
+// sees the bytes: the kept logs never hold a credential.
+func (o *output) move(from, to *os.File, name string, inv *invocation) {
+	defer o.copies.Done()
+	defer from.Close()
+	defer to.Close()
+	sink := io.Writer(to)
+	if inv.policy.Logs.Keep > 0 {
+		sink = io.MultiWriter(to, inv.logs.stream(name))
+	}
+	if len(inv.secrets) == 0 {
+		o.copy(sink, from, inv)
+		return
+	}
+	redactor := credential.NewRedactor(sink, o.matcher)
+	o.copy(redactor, from, inv)
+	// An error says that the caller is gone: there is nobody to tell.
+	if reason := inv.stopped(); reason == "" || reason == reasonExited {
+		_ = redactor.Close()
+	} else {
+		_ = redactor.Cut()
+	}
+}
+
+// copy ends when the command has closed its end, the limit is reached, or
+// the caller does not read any more.
+func (o *output) copy(to io.Writer, from io.Reader, inv *invocation) {
+	if o.limited {
+		from = &limitReader{from: from, output: o}
+	}
+	if _, err := io.Copy(to, from); err != nil {
+		inv.stop(reasonCallerGone)
+	}
+}
+
+// limitReader counts against the limit that stdout and stderr share.
+type limitReader struct {
+	from   io.Reader
+	output *output
+}
+
+func (r *limitReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if left := r.output.left.Add(-int64(n)); left < 0 {
+		r.output.exceed()
+		return max(0, n+int(left)), io.EOF
+	}
+	return n, err
+}
+
+// release closes the descriptors that the command has by now, so that its
+// end is seen as end of file.
+func (o *output) release() {
+	for _, f := range o.stdio {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// drain returns once all that the command wrote has reached the caller, or
+// the caller is gone.
+func (o *output) drain(gone <-chan struct{}) {
+	drained := make(chan struct{})
+	go func() {
+		o.copies.Wait()
+		close(drained)
+	}()
+	select {
+	case <-drained:
+	case <-gone:
+	}
+}
+
+func (o *output) close() {
+	o.release()
+	for _, f := range o.callers {
+		f.Close()
+	}
+	o.copies.Wait()
+	if o.matcher != nil {
+		o.matcher.Destroy()
+	}
+}
+
+func (s *Supervisor) closeOutput(inv *invocation) error {
+	inv.output.close()
+	return nil
+}

@@ -1,0 +1,264 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/initproto"
+	"github.com/creel-sandbox/creel/runner/network"
+	"github.com/creel-sandbox/creel/runner/posture"
+)
+
+// defaultPath is the PATH of a command whose policy and caller name none;
+// that of a Debian user (login.defs, ENV_PATH) without the games.
+const defaultPath = "/usr/local/bin:/usr/bin:/bin"
+
+func (s *Supervisor) openRoot(_ context.Context, inv *invocation) error {
+	tree, err := s.cfg.Stage.Acquire(inv.policy, inv.who, s.cfg.InitPath)
+	inv.root = tree
+	return err
+}
+
+func (s *Supervisor) closeRoot(inv *invocation) error { return inv.root.Release() }
+
+func (s *Supervisor) createSandbox(ctx context.Context, inv *invocation) error {
+	sandbox, err := s.cfg.Engine.Create(ctx, engine.Request{ID: inv.id, Policy: inv.policy, Who: inv.who, Root: inv.root})
+	if err != nil {
+		return err
+	}
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	inv.sandbox = sandbox
+	return nil
+}
+
+// removeSandbox ends whatever still runs, waits for the init so that no
+// zombie and no reused pid is left, and removes the container.
+func (s *Supervisor) removeSandbox(inv *invocation) error {
+	inv.mu.Lock()
+	inv.kill()
+	inv.mu.Unlock()
+	return errors.Join(
+		reap(inv.sandbox.Pidfd),
+		inv.sandbox.Pidfd.Close(),
+		s.cfg.Engine.Remove(context.Background(), inv.id),
+	)
+}
+
+// reap waits for the init to end and collects it. The supervisor is its
+// parent as a subreaper; should somebody else have been, ECHILD says that
+// there is nothing to collect, and the wait has still been for its end.
+func reap(pidfd *os.File) error {
+	control, err := pidfd.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("wait for init: %w", err)
+	}
+	var waitErr error
+	err = control.Read(func(fd uintptr) bool {
+		var info unix.Siginfo
+		for {
+			waitErr = unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG, nil)
+			if waitErr != unix.EINTR {
+				break
+			}
+		}
+		return waitErr != nil && waitErr != unix.EAGAIN || waitErr == nil && info.Signo != 0
+	})
+	if waitErr == unix.ECHILD {
+		waitErr = nil
+	}
+	return errors.Join(err, waitErr)
+}
+
+func (s *Supervisor) greetInit(ctx context.Context, inv *invocation) error {
+	session, err := initproto.NewSupervisor(inv.sandbox.Control)
+	if err != nil {
+		return err
+	}
+	var setup initproto.Setup
+	if inv.policy.Network != nil {
+		setup.Listen = []netip.AddrPort{inv.policy.Network.Gateway}
+	}
+	_, listeners, err := session.Handshake(ctx, setup)
+	if err != nil {
+		session.Close()
+		return err
+	}
+	inv.session = session
+	for _, fd := range listeners {
+		inv.listener = os.NewFile(uintptr(fd), "listener")
+	}
+	return nil
+}
+
+func (s *Supervisor) dismissInit(inv *invocation) error {
+	inv.session.Close() // it may be closed already, by the init's last frame
+	if inv.listener != nil {
+		inv.listener.Close() // the relay has its own, if it came that far
+	}
+	return nil
+}
+
+// comparePosture holds what the kernel says of the sandbox against what the
+// policy promises. Any difference refuses the run.
+func (s *Supervisor) comparePosture(_ context.Context, inv *invocation) error {
+	got, err := posture.Read(inv.sandbox.Pid, s.cfg.Cgroups, inv.id)
+	if err != nil {
+		return err
+	}
+	differences := posture.Compare(posture.Predict(posture.Subject{
+		ID: inv.id, Policy: inv.policy, Who: inv.who, Root: inv.root, Cgroup: s.cfg.Cgroups,
+	}), got)
+	if len(differences) == 0 {
+		return nil
+	}
+	s.cfg.Log.WithField("sandbox", inv.id).WithField("differences", differences).
+		Error("refused a sandbox whose posture is not what its policy promises")
+	return &api.Error{
+		Code: "posture", ExitCode: exitFailed, Details: differences,
+		Message: "the sandbox is not what policy " + inv.policy.Name + " promises: " + strings.Join(differences, "; "),
+		Hint:    "nothing was run; creel doctor tells what this host lacks",
+	}
+}
+
+func (s *Supervisor) serveGateway(_ context.Context, inv *invocation) error {
+	if inv.policy.Network == nil {
+		return nil
+	}
+	relay, err := network.New(inv.listener, inv.policy.Network.Gateway, inv.policy.Network.MaxConnections)
+	if err != nil {
+		return err
+	}
+	inv.relay = relay
+	go func() {
+		if err := relay.Serve(context.Background()); err != nil && !errors.Is(err, network.ErrClosed) {
+			s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Warn("gateway relay ended")
+		}
+	}()
+	return nil
+}
+
+func (s *Supervisor) stopGateway(inv *invocation) error {
+	if inv.relay != nil {
+		inv.relay.Close()
+	}
+	return nil
+}
+
+func (s *Supervisor) fetchCredentials(ctx context.Context, inv *invocation) error {
+	if len(inv.policy.Credentials) == 0 {
+		return nil
+	}
+	secrets, err := s.cfg.Credentials.Resolve(ctx, inv.policy.Credentials)
+	if err != nil {
+		return &api.Error{Code: "credential", Message: err.Error(), ExitCode: exitFailed,
+			Hint: "the command was not run; check the credential's source as the supervisor's user"}
+	}
+	inv.secrets = secrets
+	return nil
+}
+
+func (s *Supervisor) dropCredentials(inv *invocation) error {
+	credential.DestroyAll(inv.secrets)
+	return nil
+}
+
+func (s *Supervisor) startCommand(ctx context.Context, inv *invocation) error {
+	job := initproto.Job{
+		Argv: inv.req.Argv, Env: environment(inv), Cwd: inv.req.Cwd,
+		TTY: inv.req.TTY, Filter: inv.filter,
+	}
+	if job.Cwd == "" {
+		job.Cwd = inv.policy.Workdir
+	}
+	if job.TTY {
+		job.Rows, job.Cols = inv.req.Rows, inv.req.Cols
+	}
+	stdio := inv.output.stdio
+	err := inv.session.Start(ctx, job, [3]syscall.Conn{stdio[0], stdio[1], stdio[2]})
+	inv.output.release()
+	clearSecrets(job.Env, len(inv.secrets))
+	var failed *initproto.StartError
+	if errors.As(err, &failed) {
+		return startProblem(inv, job, failed)
+	}
+	if err != nil {
+		return err
+	}
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	inv.launched = time.Now()
+	inv.state = "running"
+	return nil
+}
+
+// environment is the whole environment of the command, weakest first: the
+// defaults, the policy's, the caller's, and last the credentials. A later
+// name takes the place of an earlier one.
+func environment(inv *invocation) [][]byte {
+	env := [][]byte{
+		[]byte("PATH=" + defaultPath), []byte("HOME=/tmp"),
+		[]byte("USER=" + inv.who.Name), []byte("LOGNAME=" + inv.who.Name),
+	}
+	for _, v := range inv.policy.Env {
+		env = append(env, []byte(v.Name+"="+v.Value))
+	}
+	env = append(env, inv.req.Env...)
+	last := map[string]int{}
+	for i, entry := range env {
+		name, _, _ := strings.Cut(string(entry), "=")
+		last[name] = i
+	}
+	var out [][]byte
+	for i, entry := range env {
+		if name, _, _ := strings.Cut(string(entry), "="); last[name] == i {
+			out = append(out, entry)
+		}
+	}
+	for _, secret := range inv.secrets {
+		out = append(out, slices.Concat([]byte(secret.Env+"="), secret.Secret.Reveal()))
+	}
+	return out
+}
+
+// clearSecrets wipes the copies of the credentials, which are the last n.
+func clearSecrets(env [][]byte, n int) {
+	for _, entry := range env[len(env)-n:] {
+		clear(entry)
+	}
+}
+
+// startProblem tells the caller, as a shell would, why the command could not
+// be started (exit codes 126 and 127 of POSIX 2.8.2).
+func startProblem(inv *invocation, job initproto.Job, failed *initproto.StartError) error {
+	command := commandLine(job.Argv[:1])
+	out := &api.Error{Code: "launch-failed", Message: failed.Error(), ExitCode: exitFailed, Hint: "creel doctor tells what this host lacks"}
+	switch {
+	case failed.Step == initproto.StepChdir:
+		out.Code, out.Message = "bad-request", fmt.Sprintf("cwd %s: %v", job.Cwd, failed.Errno)
+		out.Hint = "give a directory that exists inside the sandbox, such as " + inv.policy.Workdir
+	case failed.Step != initproto.StepExec:
+	case failed.Errno == unix.ENOENT || failed.Errno == unix.ENOTDIR:
+		out.Code, out.ExitCode = reasonNotFound, 127
+		out.Message, out.Hint = command+": not found in the sandbox", "the sandbox sees only its root and the declared mounts"
+	case failed.Errno == unix.E2BIG:
+		out.Code, out.Message = "bad-request", "arguments and environment: more than execve(2) takes"
+		out.Hint = "pass large data on standard input or in a file of the workspace"
+	default:
+		out.Code, out.ExitCode = reasonNotExecutable, 126
+		out.Message, out.Hint = fmt.Sprintf("%s: %v", command, failed.Errno), "check that it is an executable file for the sandbox's user"
+	}
+	return out
+}

@@ -1,0 +1,163 @@
+// Package supervisor runs invocations: it decides who may run what, makes a
+// sandbox for each command, compares its posture with the policy before the
+// command starts, keeps the time and output limits, and takes everything away
+// when the command ends, however it ends.
+//
+// It imports the other packages of runner, and never makes a container or
+// reads /proc itself: those are engine's and posture's. It keeps no list that
+// an operator is shown: ps asks the kernel and the engine.
+package supervisor
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/cgroup"
+	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/rootfs"
+	"github.com/creel-sandbox/creel/runner/server"
+)
+
+// maxInvocations bounds how many run at once; past it a caller is told so.
+const maxInvocations = 1024
+
+// keptEnded is how many ended invocations `ps -a` and `inspect` still know.
+const keptEnded = 256
+
+// Config is what a supervisor is made of.
+type Config struct {
+	Engine      engine.Engine
+	EngineName  string
+	Runtime     string // for people, such as "crun version 1.8.1"
+	Stage       *rootfs.Stage
+	Cgroups     *cgroup.Hierarchy
+	Credentials *credential.Resolver
+	InitPath    string
+	// Load reads creel.yaml and the policies anew.
+	Load Loader
+	Log  *logrus.Logger
+}
+
+// Supervisor implements server.Backend.
+type Supervisor struct {
+	cfg      Config
+	declared atomic.Pointer[Declared]
+	// notice says why the last reload was not taken, or is empty.
+	notice atomic.Pointer[string]
+
+	mu     sync.Mutex
+	closed bool
+	live   map[string]*invocation
+	ended  []*invocation // oldest first
+	// tearing counts invocations until nothing of them is left.
+	tearing sync.WaitGroup
+}
+
+var _ server.Backend = (*Supervisor)(nil)
+
+// New makes a supervisor from a first load that must succeed, and ends what a
+// former one left behind.
+func New(ctx context.Context, cfg Config) (*Supervisor, error) {
+	s := &Supervisor{cfg: cfg, live: map[string]*invocation{}}
+	declared, err := cfg.Load()
+	if err != nil {
+		return nil, err
+	}
+	s.declared.Store(declared)
+	if err := s.sweep(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close ends every invocation and returns when nothing of them is left.
+func (s *Supervisor) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	for _, inv := range s.live {
+		inv.stop(reasonStopped)
+	}
+	s.mu.Unlock()
+	s.tearing.Wait()
+	return s.sweep(context.Background())
+}
+
+// errClosed refuses an invocation while the supervisor stops.
+var errClosed = &api.Error{Code: "stopping", Message: "the supervisor is stopping", ExitCode: exitFailed,
+	Hint: "try again once it has started"}
+
+// enter puts an invocation among the live ones.
+func (s *Supervisor) enter(inv *invocation) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return errClosed
+	case len(s.live) >= maxInvocations:
+		return &api.Error{Code: "busy", Message: "too many invocations at once", ExitCode: exitFailed,
+			Hint: "wait for some to end; creel ps lists them"}
+	}
+	s.live[inv.id] = inv
+	s.tearing.Add(1)
+	return nil
+}
+
+// leave is called once nothing of the invocation is left.
+func (s *Supervisor) leave(inv *invocation) {
+	s.mu.Lock()
+	delete(s.live, inv.id)
+	s.ended = append(s.ended, inv)
+	if len(s.ended) > keptEnded {
+		s.ended = s.ended[len(s.ended)-keptEnded:]
+	}
+	s.mu.Unlock()
+	s.tearing.Done()
+}
+
+// sweep ends what the engine still has and nobody here knows: what a killed
+// supervisor left. Removing one twice does no harm.
+func (s *Supervisor) sweep(ctx context.Context) error {
+	ids, err := s.cfg.Engine.List(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, id := range ids {
+		s.cfg.Log.WithField("sandbox", id).Warn("removing a sandbox that a former supervisor left")
+		errs = append(errs, s.cfg.Engine.Remove(ctx, id))
+	}
+	return errors.Join(errs...)
+}
+
+// Healthy reports whether the supervisor still takes its own lock: what the
+// systemd watchdog is told about (sd_watchdog_enabled(3)).
+func (s *Supervisor) Healthy() bool {
+	taken := make(chan struct{})
+	go func() {
+		s.mu.Lock()
+		s.mu.Unlock() //nolint:staticcheck // SA2001: taking it is the test
+		close(taken)
+	}()
+	select {
+	case <-taken:
+		return true
+	case <-time.After(time.Second):
+		return false
+	}
+}
+
+// newID gives 12 hexadecimal digits, as Docker shows them.
+func newID() string {
+	var b [6]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
