@@ -43,6 +43,10 @@ var ImportBans = []ImportBan{
 		Reason: "a command shares through runner, so that each binary links only what it needs",
 	},
 	{
+		Not: []string{Module + "/runner/server/servertest"}, Except: []Exception{{"integration", "tests"}},
+		Reason: "what helps tests is linked into none of the binaries",
+	},
+	{
 		From: []string{"runner/api", "runner/initproto"}, Only: []string{std},
 		Reason: "both ends of a wire link it, and the smaller end must stay small",
 	},
@@ -85,7 +89,8 @@ var CallBans = []CallBan{
 			{"runner/engine/oci", "starts the OCI runtime"},
 			{"runner/credential", "starts the helper that a policy names as the source of a credential"},
 			{"cmd/creel-init", "is PID 1 of a sandbox: starts the command inside it"},
-			{"cmd/creeld", "re-executes itself into a private mount namespace"},
+			{"runner/host", "re-executes creeld into a mount namespace of its own"},
+			{"runner/server/servertest", "starts the real binaries, for tests only"},
 			{"integration", "tests start the real things"},
 		},
 		Reason: "a second way to start a process is a way around the sandbox (GHSA-474h-prjg-mmw3)",
@@ -97,6 +102,7 @@ var CallBans = []CallBan{
 			{"cmd/creel", "the user says where the sockets are, and what the terminal is"},
 			{"cmd/creeld", "systemd says where its notify socket, listeners and credentials are"},
 			{"runner/client", "the user says where the sockets are"},
+			{"runner/host", "passes on what systemd told creeld when it re-executes it"},
 			{"integration", "tests start the real things"},
 		},
 		Reason: "whoever starts a process chooses its environment: a role or a path taken from it is theirs",
