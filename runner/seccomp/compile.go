@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 
 	libseccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
@@ -22,8 +23,49 @@ const binaryTree = 2
 // rule, if the program is longer than the kernel takes, or if the result does
 // not kill foreign ABIs.
 func Compile(profile *Profile) (Program, error) {
-	refusals, allowances, fallbacks := profile.stages()
-	program, err := build(profile.Default, fallbacks)
+	if err := profile.compilable(); err != nil {
+		return nil, err
+	}
+	spans := profile.spans()
+	program, err := front(spans)
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(spans, func(s span) bool { return s.verdict == undecided }) {
+		rest, err := profile.conditional().compile()
+		if err != nil {
+			return nil, err
+		}
+		program = program.then(undecided, rest)
+	}
+	if err := program.verify(); err != nil {
+		return nil, fmt.Errorf("verify program: %w", err)
+	}
+	return program, nil
+}
+
+// conditional is the part of the profile about calls with conditions.
+func (p *Profile) conditional() *Profile {
+	concerned := map[int]bool{}
+	for _, rule := range p.Rules {
+		for _, call := range rule.Syscalls {
+			concerned[call.Number] = concerned[call.Number] || len(rule.Conditions) > 0
+		}
+	}
+	part := &Profile{Name: p.Name, Default: p.Default}
+	for _, rule := range p.Rules {
+		rule.Syscalls = slices.Clone(rule.Syscalls)
+		rule.Syscalls = slices.DeleteFunc(rule.Syscalls, func(call Syscall) bool { return !concerned[call.Number] })
+		part.Rules = append(part.Rules, rule)
+	}
+	return part
+}
+
+// compile has libseccomp compile each stage of the package documentation's
+// order, and joins them.
+func (p *Profile) compile() (Program, error) {
+	refusals, allowances, fallbacks := p.stages()
+	program, err := build(p.Default, fallbacks)
 	if err != nil {
 		return nil, fmt.Errorf("compile refusals without conditions: %w", err)
 	}
@@ -43,9 +85,6 @@ func Compile(profile *Profile) (Program, error) {
 		}
 		program = stage.then(Allow, program)
 	}
-	if err := program.verify(); err != nil {
-		return nil, fmt.Errorf("verify program: %w", err)
-	}
 	return program, nil
 }
 
@@ -64,6 +103,19 @@ func (p *Profile) stages() (refusals, allowances, fallbacks []Rule) {
 		}
 	}
 	return refusals, allowances, fallbacks
+}
+
+// compilable refuses actions that this package has no meaning for.
+func (p *Profile) compilable() error {
+	if _, err := p.Default.native(); err != nil {
+		return fmt.Errorf("compile default action: %w", err)
+	}
+	for _, rule := range p.Rules {
+		if _, err := rule.Action.native(); err != nil {
+			return fmt.Errorf("compile rule of line %d: %w", rule.Line, err)
+		}
+	}
+	return nil
 }
 
 // build compiles rules of which at most one can match a call.
@@ -190,8 +242,7 @@ func (r Rule) native() ([]libseccomp.ScmpCondition, error) {
 func (p Program) verify() error {
 	foreign := []Data{{Arch: unix.AUDIT_ARCH_I386, Nr: 1}, {Arch: unix.AUDIT_ARCH_ARM, Nr: 1}, {Arch: 0}}
 	if runtime.GOARCH == "amd64" {
-		// __X32_SYSCALL_BIT, arch/x86/include/uapi/asm/unistd.h.
-		foreign = append(foreign, Data{Arch: unix.AUDIT_ARCH_X86_64, Nr: 0x40000000}, Data{Arch: unix.AUDIT_ARCH_X86_64, Nr: 0x40000000 + 520})
+		foreign = append(foreign, Data{Arch: unix.AUDIT_ARCH_X86_64, Nr: x32Bit}, Data{Arch: unix.AUDIT_ARCH_X86_64, Nr: x32Bit + 520})
 	}
 	for _, call := range foreign {
 		verdict, err := Simulate(p, call)

@@ -51,6 +51,26 @@ func TestEveryActionSurvivesCompilation(t *testing.T) {
 	}
 }
 
+// More spans than a conditional jump reaches over.
+func TestEveryNumberIsFoundAmongManySpans(t *testing.T) {
+	profile := &Profile{Default: Errno(unix.ENOSYS)}
+	for nr := 0; nr < 2*highestNumber; nr += 2 {
+		profile.Rules = append(profile.Rules, Rule{Syscalls: []Syscall{{"even", nr}}, Action: Allow})
+	}
+	machine := newMachine(t, mustCompile(t, profile))
+	for nr := range 2*highestNumber + 10 {
+		if got, want := machine.run(nr, [6]uint64{}), decide(profile, nr, [6]uint64{}); got != want {
+			t.Errorf("call %d: %s, want %s", nr, got, want)
+		}
+	}
+}
+
+func TestNumberOfASkippedCallDoesNotKill(t *testing.T) {
+	if got := newMachine(t, mustCompile(t, defaultProfile(t))).run(-1, [6]uint64{}); got != Errno(unix.ENOSYS) {
+		t.Errorf("call -1: %s, want %s", got, Errno(unix.ENOSYS))
+	}
+}
+
 func TestUnknownActionIsNotCompiled(t *testing.T) {
 	for _, profile := range []*Profile{
 		{Default: unix.SECCOMP_RET_USER_NOTIF},
