@@ -1,0 +1,356 @@
+package credential
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// secrets makes resolved values named A, B, C….
+func secrets(values ...string) []Resolved {
+	var resolved []Resolved
+	for i, value := range values {
+		resolved = append(resolved, Resolved{Env: string(rune('A' + i)), Secret: NewSecret([]byte(value))})
+	}
+	return resolved
+}
+
+func matcher(t testing.TB, values ...string) *Matcher {
+	t.Helper()
+	m, err := NewMatcher(secrets(values...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// redact writes the pieces and closes.
+func redact(t testing.TB, m *Matcher, pieces ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	r := NewRedactor(&out, m)
+	for _, piece := range pieces {
+		if n, err := r.Write([]byte(piece)); err != nil || n != len(piece) {
+			t.Fatalf("Write of %d bytes: %d, %v", len(piece), n, err)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	return out.String()
+}
+
+// reference says what redaction means, the slow way: every occurrence of
+// every value in the whole text, those that overlap joined.
+func reference(text string, values []string) string {
+	label := make([]int, len(text)) // 1 + the longest value that starts here
+	for at := range len(text) {
+		for v, value := range values {
+			if strings.HasPrefix(text[at:], value) && (label[at] == 0 || len(value) > len(values[label[at]-1])) {
+				label[at] = v + 1
+			}
+		}
+	}
+	var out strings.Builder
+	end := 0
+	for at := range len(text) {
+		if label[at] != 0 {
+			if at >= end {
+				fmt.Fprintf(&out, "[redacted:%c]", 'A'+label[at]-1)
+			}
+			end = max(end, at+len(values[label[at]-1]))
+		}
+		if at >= end {
+			out.WriteByte(text[at])
+		}
+	}
+	return out.String()
+}
+
+func TestValueIsReplacedHoweverItIsWritten(t *testing.T) {
+	const (
+		token  = "ghp_0123456789abcdef"
+		longer = token + "-and-more"
+		inside = "56789abc"
+	)
+	for _, test := range []struct {
+		name       string
+		values     []string
+		text, want string
+	}{
+		{"nothing to hide", []string{token}, "ghp_0123456789abcdeX", "ghp_0123456789abcdeX"},
+		{"alone", []string{token}, token, "[redacted:A]"},
+		{"in text", []string{token}, "token=" + token + "\n", "token=[redacted:A]\n"},
+		{"twice, touching", []string{token}, token + token, "[redacted:A][redacted:A]"},
+		{"after its own beginning", []string{token}, "ghp_0ghp_" + token, "ghp_0ghp_[redacted:A]"},
+		{"the longest of those that start together", []string{token, longer}, longer + token, "[redacted:B][redacted:A]"},
+		{"the shorter when the longer breaks off", []string{token, longer}, token + "-and-mor", "[redacted:A]-and-mor"},
+		{"one inside another", []string{inside, token}, token + " " + inside, "[redacted:B] [redacted:A]"},
+		{"inside one that breaks off", []string{inside, token}, "ghp_0123456789abcdeX", "ghp_01234[redacted:A]deX"},
+		{"overlapping: no half is left", []string{"abcdefgh", "efghijkl"}, "-abcdefghijkl-", "-[redacted:A]-"},
+		{"overlapping itself", []string{"abababab"}, "xabababababx", "x[redacted:A]x"},
+		{"same value twice", []string{token, token}, token, "[redacted:A]"},
+		{"on a terminal", []string{"line one\nline two\nend"}, "line one\r\nline two\r\nend", "[redacted:A]"},
+		{"binary", []string{"\xff\xfe\x01\x02\x03\x04\x05\x06"}, "\x00\xff\xfe\x01\x02\x03\x04\x05\x06\xff", "\x00[redacted:A]\xff"},
+		{"no values", nil, token, token},
+		{"a mark that holds a value", []string{"redacted", "[redacted:"}, "redacted [redacted:", "[#] [#]"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := matcher(t, test.values...)
+			if got := redact(t, m, test.text); got != test.want {
+				t.Errorf("whole: %q, want %q", got, test.want)
+			}
+			if got := redact(t, m, strings.Split(test.text, "")...); got != test.want {
+				t.Errorf("by characters: %q, want %q", got, test.want)
+			}
+			for cut := range len(test.text) + 1 {
+				if got := redact(t, m, test.text[:cut], test.text[cut:]); got != test.want {
+					t.Errorf("cut at %d: %q, want %q", cut, got, test.want)
+				}
+			}
+		})
+	}
+}
+
+func TestOnlyABeginningOfAValueIsHeldBack(t *testing.T) {
+	const token = "ghp_0123456789abcdef"
+	m := matcher(t, token, "password")
+	var out bytes.Buffer
+	r := NewRedactor(&out, m)
+	for _, step := range []struct{ write, appears string }{
+		{"Enter pass", "Enter "},
+		{"phrase: ", "passphrase: "}, // a prompt without a newline
+		{"gh", ""},
+		{"p_01", ""},
+		{"2", ""},
+		{"x", "ghp_012x"},
+		{token[:10], ""},
+		{token[10:], "[redacted:A]"}, // no longer one: complete at once
+		{"p", ""},
+		{"pas", "p"},
+	} {
+		out.Reset()
+		if _, err := r.Write([]byte(step.write)); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != step.appears {
+			t.Errorf("after %q: %q appears, want %q", step.write, out.String(), step.appears)
+		}
+	}
+	out.Reset()
+	if err := r.Close(); err != nil || out.String() != "pas" {
+		t.Errorf("Close: %q, %v, want what was held back", out.String(), err)
+	}
+}
+
+func TestBrokenOffStreamDoesNotEndInPartOfAValue(t *testing.T) {
+	const token = "ghp_0123456789abcdef"
+	m := matcher(t, token)
+	for _, test := range []struct{ text, want string }{
+		{"token: " + token[:19], "token: [redacted:A]"},
+		{"token: " + token[:8], "token: [redacted:A]"},
+		{"token: " + token[:7], "token: " + token[:7]},
+		{"token: " + token, "token: [redacted:A]"},
+		{"nothing", "nothing"},
+	} {
+		var out bytes.Buffer
+		r := NewRedactor(&out, m)
+		if _, err := r.Write([]byte(test.text)); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Cut(); err != nil || out.String() != test.want {
+			t.Errorf("%q cut: %q, %v, want %q", test.text, out.String(), err, test.want)
+		}
+	}
+	// The control: the same end, come to by the stream itself, is not a value.
+	if got := redact(t, m, "token: "+token[:19]); got != "token: "+token[:19] {
+		t.Errorf("closed: %q", got)
+	}
+}
+
+func TestMatcherRefusesWhatCannotBeRedacted(t *testing.T) {
+	for _, value := range []string{"", "1234567", strings.Repeat("x", MaxValue+1), "with\x00a NUL", "         "} {
+		if _, err := NewMatcher(secrets("long enough", value)); err == nil {
+			t.Errorf("a value of %d bytes was taken", len(value))
+		} else if !strings.Contains(err.Error(), "redact B") {
+			t.Errorf("the error does not name the variable: %v", err)
+		}
+	}
+	for _, value := range []string{"12345678", strings.Repeat("x", MaxValue)} {
+		if got := redact(t, matcher(t, value), "-"+value+"-"); got != "-[redacted:A]-" {
+			t.Errorf("control: a value of %d bytes: %d bytes came out", len(value), len(got))
+		}
+	}
+}
+
+// failing takes limit bytes and then fails.
+type failing struct{ limit int }
+
+var errFull = errors.New("full")
+
+func (f *failing) Write(p []byte) (int, error) {
+	if f.limit -= len(p); f.limit < 0 {
+		return 0, errFull
+	}
+	return len(p), nil
+}
+
+func TestErrorOfTheWriterStays(t *testing.T) {
+	r := NewRedactor(&failing{limit: 10}, matcher(t, "long enough"))
+	if _, err := r.Write([]byte("12345")); err != nil {
+		t.Fatalf("control: %v", err)
+	}
+	for range 2 {
+		if _, err := r.Write([]byte("1234567")); !errors.Is(err, errFull) {
+			t.Errorf("Write: %v", err)
+		}
+	}
+	if err := r.Close(); !errors.Is(err, errFull) {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+func TestDestroyedMatcherPassesNothing(t *testing.T) {
+	resolved := secrets("long enough")
+	m, err := NewMatcher(resolved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	DestroyAll(resolved)
+	if got := redact(t, m, "long enough"); got != "[redacted:A]" {
+		t.Errorf("control: the matcher has copies of its own: %q", got)
+	}
+	value, nodes := m.needles[0].value, m.nodes
+	m.Destroy()
+	var out bytes.Buffer
+	r := NewRedactor(&out, m)
+	if _, err := r.Write([]byte("long enough")); err == nil || out.Len() > 0 {
+		t.Errorf("Write: %v, %q came out", err, out.String())
+	}
+	if err := r.Close(); err == nil {
+		t.Error("Close: no error")
+	}
+	if !bytes.Equal(value, make([]byte, len(value))) {
+		t.Error("the value is still there")
+	}
+	for _, n := range nodes {
+		if n.char != 0 {
+			t.Fatal("the automaton still spells it")
+		}
+	}
+}
+
+// split cuts text at random, mostly into small pieces.
+func split(random *rand.Rand, text string) []string {
+	var pieces []string
+	for len(text) > 0 {
+		n := 1 + random.IntN(12)
+		if random.IntN(4) == 0 {
+			n = 1 + random.IntN(len(text))
+		}
+		n = min(n, len(text))
+		pieces = append(pieces, text[:n])
+		text = text[n:]
+	}
+	return pieces
+}
+
+// check compares with the reference and looks for values in what came out.
+func check(t testing.TB, random *rand.Rand, text string, values []string) {
+	t.Helper()
+	got := redact(t, matcher(t, values...), split(random, text)...)
+	if want := reference(text, values); got != want {
+		t.Fatalf("values %q\ntext %q\ngot  %q\nwant %q", values, text, got, want)
+	}
+	for _, value := range values {
+		if strings.Contains(got, value) {
+			t.Fatalf("value %q came out: %q", value, got)
+		}
+	}
+}
+
+// Texts made of the values' own pieces, over two letters, so that nearly
+// everything overlaps with nearly everything.
+func TestRedactorAgreesWithTheReference(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	letters := func(n, kinds int) string {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = "xyz+"[random.IntN(kinds)]
+		}
+		return string(b)
+	}
+	for range 20000 {
+		var values []string
+		for range 1 + random.IntN(5) {
+			value := letters(MinValue+random.IntN(12), 1+random.IntN(3))
+			if len(values) > 0 && random.IntN(2) == 0 { // a shared prefix
+				value = values[0][:random.IntN(len(values[0]))] + value
+			}
+			values = append(values, value)
+		}
+		var text strings.Builder
+		for range random.IntN(12) {
+			value := values[random.IntN(len(values))]
+			switch random.IntN(4) {
+			case 0:
+				text.WriteString(value)
+			case 1:
+				text.WriteString(value[:random.IntN(len(value))])
+			case 2:
+				text.WriteString(value[random.IntN(len(value)):])
+			default:
+				text.WriteString(letters(random.IntN(20), 4))
+			}
+		}
+		check(t, random, text.String(), values)
+	}
+}
+
+func FuzzRedactor(f *testing.F) {
+	f.Add("-abcdefghijkl-", "abcdefgh", "efghijkl", uint64(1))
+	f.Add("abababababab", "abababab", "babababa", uint64(2))
+	f.Add(strings.Repeat("0123456789", 20), "0123456789012", "8901234567890123456789", uint64(3))
+	f.Fuzz(func(t *testing.T, text, first, second string, seed uint64) {
+		values := []string{first, second}
+		for _, value := range values {
+			// The reference knows neither terminals nor replaced marks.
+			if checkValue(NewSecret([]byte(value))) != nil || strings.ContainsAny(value, "\n[:]") ||
+				strings.Contains("redacted", value) {
+				t.Skip("not a value that the reference handles")
+			}
+		}
+		random := rand.New(rand.NewPCG(seed, 0))
+		check(t, random, text, values)
+		check(t, random, text+first[:len(first)/2]+second+first+text, values)
+	})
+}
+
+func TestLargeStreamKeepsEveryOtherByte(t *testing.T) {
+	const token = "ghp_0123456789abcdef"
+	random := rand.NewChaCha8([32]byte{7})
+	noise := make([]byte, 8<<20)
+	_, _ = random.Read(noise)
+	text := noise[:0:0]
+	want := noise[:0:0]
+	for at := 0; at < len(noise); at += 12345 {
+		piece := noise[at:min(at+12345, len(noise))]
+		text = append(append(text, piece...), token...)
+		want = append(append(want, piece...), "[redacted:A]"...)
+	}
+	var out bytes.Buffer
+	r := NewRedactor(&out, matcher(t, token, strings.Repeat("another value ", 100)))
+	if _, err := io.CopyBuffer(struct{ io.Writer }{r}, struct{ io.Reader }{bytes.NewReader(text)}, make([]byte, 32768)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(out.Bytes(), want) {
+		t.Error("the stream differs from the expected one")
+	}
+}

@@ -1,0 +1,178 @@
+package credential
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creel-sandbox/creel/policy"
+)
+
+// fake answers from a table, or blocks for the reference "stuck".
+type fake struct {
+	mu      sync.Mutex
+	values  map[string]string
+	given   []Secret
+	release chan struct{}
+}
+
+var errFake = errors.New("out of order")
+
+func (f *fake) Fetch(_ context.Context, reference string) (Secret, error) {
+	if reference == "stuck" {
+		<-f.release // a provider that does not heed its context
+	}
+	value, ok := f.values[reference]
+	if !ok {
+		return Secret{}, errFake
+	}
+	secret := NewSecret([]byte(value))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.given = append(f.given, secret)
+	return secret, nil
+}
+
+// destroyed says that n secrets were given out and all are wiped.
+func (f *fake) destroyed(n int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, secret := range f.given {
+		if secret.Len() != 0 {
+			return false
+		}
+	}
+	return len(f.given) == n
+}
+
+func newFake() *fake {
+	return &fake{
+		values:  map[string]string{"one": "first value", "two": "second value", "stuck": "too late a value", "short": "1234567"},
+		release: make(chan struct{}),
+	}
+}
+
+func from(env, provider, reference string) policy.Credential {
+	return policy.Credential{Env: env, Provider: provider, Reference: reference}
+}
+
+func TestCredentialsAreResolvedInOrder(t *testing.T) {
+	r := New(map[string]Provider{"fake": newFake()})
+	resolved, err := r.Resolve(t.Context(), []policy.Credential{from("TWO", "fake", "two"), from("ONE", "fake", "one")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(resolved) != 2 || resolved[0].Env != "TWO" || string(resolved[0].Secret.Reveal()) != "second value" ||
+		resolved[1].Env != "ONE" || string(resolved[1].Secret.Reveal()) != "first value" {
+		t.Errorf("resolved %+v", resolved)
+	}
+	DestroyAll(resolved)
+	if resolved[0].Secret.Len()+resolved[1].Secret.Len() != 0 {
+		t.Error("DestroyAll left a value")
+	}
+	if resolved, err := r.Resolve(t.Context(), nil); err != nil || len(resolved) != 0 {
+		t.Errorf("none: %v, %v", resolved, err)
+	}
+}
+
+func TestOneFailureRefusesAllAndDestroysAll(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		bad  policy.Credential
+		want []string
+	}{
+		{"provider fails", from("BAD", "fake", "missing"), []string{"BAD", "fake:missing", errFake.Error()}},
+		{"vault", from("BAD", "vault", "kv/github#token"), []string{"BAD", "vault:kv/github#token", "no such provider in this version"}},
+		{"value too short", from("BAD", "fake", "short"), []string{"BAD", "fake:short", "7 bytes"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFake()
+			r := New(map[string]Provider{"fake": f})
+			resolved, err := r.Resolve(t.Context(), []policy.Credential{from("ONE", "fake", "one"), test.bad, from("TWO", "fake", "two")})
+			if err == nil || resolved != nil {
+				t.Fatalf("resolved %v, %v", resolved, err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in: %v", want, err)
+				}
+			}
+			if strings.Contains(err.Error(), "ONE") || strings.Contains(err.Error(), "value\x20") || strings.Contains(err.Error(), "1234567") {
+				t.Errorf("the error says too much: %v", err)
+			}
+			for _, secret := range f.given {
+				if secret.Len() != 0 {
+					t.Error("a value was not destroyed")
+				}
+			}
+		})
+	}
+	f := newFake()
+	_, err := New(map[string]Provider{"fake": f}).Resolve(t.Context(), []policy.Credential{from("X", "fake", "x"), from("Y", "nope", "y")})
+	if err == nil || !errors.Is(err, errFake) || !errors.Is(err, ErrNoProvider) {
+		t.Errorf("not all failures are reported: %v", err)
+	}
+}
+
+func TestResolveDoesNotWaitForAStuckProvider(t *testing.T) {
+	for _, how := range []string{"time limit", "caller gone"} {
+		f := newFake()
+		r := New(map[string]Provider{"fake": f})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if how == "time limit" {
+			r.timeout = 20 * time.Millisecond
+		} else {
+			time.AfterFunc(20*time.Millisecond, cancel)
+		}
+		_, err := r.Resolve(ctx, []policy.Credential{from("ONE", "fake", "one"), from("LATE", "fake", "stuck")})
+		if err == nil || !strings.Contains(err.Error(), "LATE from fake:stuck") || !errors.Is(err, errNoAnswer) {
+			t.Fatalf("%s: %v", how, err)
+		}
+		close(f.release)
+		// What comes too late is destroyed as well.
+		deadline := time.Now().Add(5 * time.Second)
+		for !f.destroyed(2) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: the late value was not destroyed", how)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+func TestValuesThatCannotBeDeliveredAreRefused(t *testing.T) {
+	for _, test := range []struct{ name, raw, value, want string }{
+		{"plain", "12345678", "12345678", ""},
+		{"one newline is the line's end", "12345678\n", "12345678", ""},
+		{"a second one is the value's", "12345678\n\n", "12345678\n", ""},
+		{"a carriage return is the value's", "12345678\r\n", "12345678\r", ""},
+		{"not UTF-8", "\xff\xfe345678", "\xff\xfe345678", ""},
+		{"longest", strings.Repeat("x", MaxValue) + "\n", strings.Repeat("x", MaxValue), ""},
+		{"empty", "", "", "empty"},
+		{"only a line's end", "\n", "", "empty"},
+		{"short", "1234567", "", "7 bytes"},
+		{"short without its newline", "1234567\n", "", "7 bytes"},
+		{"too long", strings.Repeat("x", MaxValue+1), "", "more than 65536"},
+		{"NUL", "1234\x005678", "", "NUL"},
+		{"white space", " \t\n \t\n \t\n ", "", "white space"},
+	} {
+		raw := []byte(test.raw)
+		secret, err := newValue(raw)
+		if test.want == "" {
+			if err != nil || string(secret.Reveal()) != test.value {
+				t.Errorf("%s: %d bytes, %v", test.name, secret.Len(), err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		}
+		if strings.Trim(string(raw), "\x00") != "" {
+			t.Errorf("%s: the refused value was not wiped", test.name)
+		}
+	}
+}
