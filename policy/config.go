@@ -1,0 +1,54 @@
+package policy
+
+import "regexp"
+
+// configFile is the schema of creel.yaml, in the same form as policyFile.
+var configFile = object[Config]{fields: []field[Config]{
+	optional("runtimeDir", ownDirectory, "/run/creel", func(c *Config) *string { return &c.RuntimeDir },
+		"Where the sockets and the state are."),
+	optional("policyDir", ownDirectory, "/etc/creel/policies", func(c *Config) *string { return &c.PolicyDir },
+		"Where the policies are read from."),
+	optional("auditDir", ownDirectory, "/var/log/creel", func(c *Config) *string { return &c.AuditDir },
+		"Where the receipts are written."),
+	optional("engine", oneOf("oci"), "oci", func(c *Config) *string { return &c.Engine },
+		"What makes the containers."),
+	optional("runtime", sparse[string]{oneOf("crun", "runc"), null}, "", func(c *Config) *string { return &c.Runtime },
+		"The OCI runtime; left out, the first of crun and runc that is installed."),
+	optional("initPath", ownDirectory, "/usr/lib/creel/creel-init", func(c *Config) *string { return &c.InitPath },
+		"The creel-init program that runs in every sandbox."),
+	optional("strict", boolean, false, func(c *Config) *bool { return &c.Strict },
+		"Whether what a review would warn of refuses the policy."),
+	optional("admins", list[string]{what: "a list of user names", item: caller, max: 256}, nil, func(c *Config) *[]string { return &c.Admins },
+		"Who may list, inspect and kill, besides root: user names or decimal user ids."),
+	optional("group", groupName, "creel", func(c *Config) *string { return &c.Group },
+		"The group that may connect to exec.sock."),
+}}
+
+var ownDirectory = absolute("an absolute path on the host", func(text string) *fault {
+	if text == "/" || regexp.MustCompile(`^/(proc|sys|dev)(/|$)`).MatchString(text) {
+		return faultf("give creel a place of its own, such as /run/creel", "creel cannot keep its files in %s", text)
+	}
+	return nil
+})
+
+// DefaultConfig is the configuration of an empty creel.yaml.
+func DefaultConfig() *Config {
+	c := configFile.defaults()
+	return &c
+}
+
+// ParseConfig turns the bytes of creel.yaml into a configuration or into
+// everything that is wrong with it: never both. An empty file means the
+// defaults.
+func ParseConfig(file string, data []byte) (*Config, []Problem) {
+	d := newDecoder(file)
+	c, ok := readRoot(d, data, configFile, true)
+	if ok {
+		reportRepeats("admins", c.Admins, d.problem)
+	}
+	if len(d.problems) > 0 {
+		sortProblems(d.problems)
+		return nil, d.problems
+	}
+	return &c, nil
+}

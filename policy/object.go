@@ -1,0 +1,154 @@
+package policy
+
+import (
+	"slices"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// field is one key of a mapping that becomes a P: all there is to know of
+// it, in one row of a table.
+type field[P any] struct {
+	key      string
+	help     string // one sentence for explain, hints and editors
+	required bool
+	preset   func(*P)
+	read     func(d *decoder, path string, n *yaml.Node, into *P)
+	write    func(*P) *yaml.Node
+	schema   func() *schema
+	// nested are the keys inside this one, to find a key that was written in
+	// the wrong place.
+	nested []string
+}
+
+// required is a key that a file must have. ref returns where in a P it goes.
+func required[P, T any](key string, v value[T], ref func(*P) *T, help string) field[P] {
+	return derived(key, v, func(p *P) T { return *ref(p) }, func(p *P, got T) { *ref(p) = got }, help)
+}
+
+// optional is a key that a file may leave out, and then means preset.
+func optional[P, T any](key string, v value[T], preset T, ref func(*P) *T, help string) field[P] {
+	f := required(key, v, ref, help)
+	f.required = false
+	f.preset = func(p *P) { *ref(p) = preset }
+	return f
+}
+
+// derived is a required key that has no field of its own in a P.
+func derived[P, T any](key string, v value[T], get func(*P) T, set func(*P, T), help string) field[P] {
+	f := field[P]{
+		key: key, help: help, required: true,
+		preset: func(*P) {},
+		read:   func(d *decoder, path string, n *yaml.Node, into *P) { set(into, v.read(d, path, n)) },
+		write:  func(p *P) *yaml.Node { return v.write(get(p)) },
+		schema: v.schema,
+	}
+	if inner, ok := v.(interface{ keys() []string }); ok {
+		f.nested = inner.keys()
+	}
+	return f
+}
+
+// derivedOptional is a derived key whose default is what a zero P says.
+func derivedOptional[P, T any](key string, v value[T], get func(*P) T, set func(*P, T), help string) field[P] {
+	f := derived(key, v, get, set, help)
+	f.required = false
+	return f
+}
+
+// object is a mapping with a fixed set of keys.
+type object[P any] struct {
+	fields []field[P]
+	// choice is set where exactly one of the keys must be given.
+	choice bool
+}
+
+// defaults is the P of a mapping that says nothing.
+func (o object[P]) defaults() P {
+	var p P
+	for _, f := range o.fields {
+		f.preset(&p)
+	}
+	return p
+}
+
+func (o object[P]) keys() []string {
+	var keys []string
+	for _, f := range o.fields {
+		keys = append(keys, f.key)
+	}
+	return keys
+}
+
+func (o object[P]) read(d *decoder, path string, n *yaml.Node) P {
+	p := o.defaults()
+	before := len(d.problems)
+	pairs := d.mapping(path, n, "a mapping with the keys "+enumerate(o.keys()))
+	if n.Kind != yaml.MappingNode || len(pairs) == 0 && len(d.problems) > before {
+		return p
+	}
+	given, strangers := map[string]bool{}, 0
+	for _, got := range pairs {
+		i := slices.IndexFunc(o.fields, func(f field[P]) bool { return f.key == got.key })
+		if i < 0 {
+			d.problemAt(got.where, got.path, o.unknown(got.key))
+			strangers++
+			continue
+		}
+		given[got.key] = true
+		o.fields[i].read(d, got.path, got.value, &p)
+	}
+	for _, f := range o.fields {
+		if f.required && !given[f.key] {
+			d.problem(join(path, f.key), faultf(f.help, "this required key is missing"))
+		}
+	}
+	if o.choice && len(given) != 1 && strangers == 0 {
+		d.problem(path, faultf("give one and no other", "expected exactly one of %s, found %d", enumerate(o.keys()), len(given)))
+	}
+	return p
+}
+
+// unknown explains a key that is not in the table: misspelt, in the wrong
+// letter case, or in the wrong place.
+func (o object[P]) unknown(key string) *fault {
+	hint := didYouMean(key, o.keys())
+	for _, f := range o.fields {
+		if slices.Contains(f.nested, key) {
+			hint = "it belongs under " + f.key + ": write " + f.key + ": {" + key + ": …}"
+		}
+	}
+	if hint == "" {
+		hint = "the keys here are " + enumerate(o.keys())
+	}
+	return faultf(hint, "this key is unknown")
+}
+
+func (o object[P]) write(p P) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for _, f := range o.fields {
+		if v := f.write(&p); v != nil {
+			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: f.key}, v)
+		}
+	}
+	return n
+}
+
+func (o object[P]) schema() *schema {
+	s := &schema{Type: "object", Properties: map[string]*schema{}, Closed: true}
+	defaults := o.defaults()
+	for _, f := range o.fields {
+		key := f.schema()
+		key.Description = f.help
+		if f.required {
+			s.Required = append(s.Required, f.key)
+		} else if n := f.write(&defaults); n != nil && n.Kind == yaml.ScalarNode {
+			key.Default = jsonScalar(n)
+		}
+		s.Properties[f.key] = key
+	}
+	if o.choice {
+		s.MinProperties, s.MaxProperties = 1, 1
+	}
+	return s
+}

@@ -1,0 +1,129 @@
+package policy
+
+import (
+	"strings"
+	"time"
+)
+
+// concern is what a valid policy may do that a person should look at.
+type concern struct {
+	// where returns the paths of the values it is about; none when it does
+	// not apply.
+	where   func(p *Policy, now time.Time) []string
+	message string
+	hint    string
+	// weaker is the name of the weaker mode it is, for ps and receipts.
+	weaker string
+	// refused says that strict: true in creel.yaml refuses the policy.
+	refused bool
+}
+
+var concerns = []concern{
+	{
+		where: func(p *Policy, now time.Time) []string {
+			return when(!now.Before(p.ReviewBy.AddDate(0, 0, 1)), "reviewBy")
+		},
+		message: "the review is overdue",
+		hint:    "ask the owner whether it is still needed, and set the next day",
+		refused: true,
+	},
+	{
+		where: func(p *Policy, _ time.Time) []string {
+			return when(p.Root.Image != "" && !strings.Contains(p.Root.Image, "@sha256:"), "root.image")
+		},
+		message: "the image is not pinned by a digest, so what runs can change unseen",
+		hint:    "write NAME@sha256:DIGEST",
+		weaker:  "root.image: unpinned",
+		refused: true,
+	},
+	{
+		where: func(p *Policy, _ time.Time) []string {
+			return when(p.UserNamespace == UserNamespaceOff, "userNamespace")
+		},
+		message: "the sandbox has no user namespace of its own",
+		hint:    "leave the key out where the kernel allows user namespaces",
+		weaker:  "userNamespace: off",
+		refused: true,
+	},
+	{
+		where:   func(p *Policy, _ time.Time) []string { return when(p.Limits.Timeout == 0, "limits.timeout") },
+		message: "an invocation may run for ever",
+		hint:    "set the longest time that is useful",
+		weaker:  "limits.timeout: unlimited",
+	},
+	{
+		where: func(p *Policy, _ time.Time) (paths []string) {
+			for _, v := range p.Env {
+				if v.Value != "" && soundsSecret(v.Name) {
+					paths = append(paths, join("env", v.Name))
+				}
+			}
+			return paths
+		},
+		message: "the name sounds like a secret's, and env is on disk for all to read",
+		hint:    "declare it under credentials",
+		refused: true,
+	},
+}
+
+func when(holds bool, path string) []string {
+	if holds {
+		return []string{path}
+	}
+	return nil
+}
+
+// Review lists what is valid but should be looked at, as of now: warnings,
+// or with strict errors for the overdue review, the unpinned image, the
+// missing user namespace and the secret in env. The problems have keys but no
+// positions; Document.Review has both.
+func (p *Policy) Review(now time.Time, strict bool) []Problem {
+	var problems []Problem
+	for _, c := range concerns {
+		severity := SeverityWarning
+		if strict && c.refused {
+			severity = SeverityError
+		}
+		for _, path := range c.where(p, now) {
+			problems = append(problems, Problem{Key: path, Message: c.message, Hint: c.hint, Severity: severity})
+		}
+	}
+	return problems
+}
+
+// Weaker names the weaker modes in force, for ps, inspect and receipts.
+func (p *Policy) Weaker() []string {
+	var names []string
+	for _, c := range concerns {
+		if c.weaker != "" && len(c.where(p, time.Time{})) > 0 {
+			names = append(names, c.weaker)
+		}
+	}
+	return names
+}
+
+// Conflicts lists the paths of the policy that touch the supervisor's own:
+// a sandbox that saw its sockets, policies, audit or init could change what
+// confines it. Parse refuses the default places; this knows the real ones.
+func (p *Policy) Conflicts(c *Config) []Problem {
+	var problems []Problem
+	check := func(path, source string) {
+		for _, own := range []struct{ key, dir string }{
+			{"runtimeDir", c.RuntimeDir}, {"policyDir", c.PolicyDir}, {"auditDir", c.AuditDir}, {"initPath", c.InitPath},
+		} {
+			if own.dir != "" && source != "" && related(source, own.dir) {
+				problems = append(problems, Problem{
+					Key:      path,
+					Message:  "the path " + quote(source) + " overlaps with " + own.key + " " + quote(own.dir) + " of the supervisor",
+					Hint:     "move one of the two",
+					Severity: SeverityError,
+				})
+			}
+		}
+	}
+	check("root.dir", p.Root.Dir)
+	for i, m := range p.Mounts {
+		check(element("mounts", i)+".source", m.Source)
+	}
+	return problems
+}

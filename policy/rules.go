@@ -1,0 +1,124 @@
+package policy
+
+import "strings"
+
+// rule checks what no single key can tell. It sees a policy whose every value
+// is valid or, where it was not, zero.
+type rule func(p *Policy, report func(path string, f *fault))
+
+var rules = []rule{
+	targetsStandApart,
+	readOnlyStaysReadOnly,
+	sandboxCannotWriteWhatCreelTrusts,
+	variablesAreSetOnce,
+	callersAreNamedOnce,
+	ttlNeedsALease,
+}
+
+// targetsStandApart refuses mounts that would hide one another, so that the
+// order of the list never matters.
+func targetsStandApart(p *Policy, report func(string, *fault)) {
+	for i, m := range p.Mounts {
+		for j, earlier := range p.Mounts[:i] {
+			if m.Target == "" || earlier.Target == "" || !related(m.Target, earlier.Target) {
+				continue
+			}
+			report(element("mounts", i)+".target",
+				faultf("give each mount a target outside the others", "the target %s overlaps with mounts[%d].target %s", quote(m.Target), j, quote(earlier.Target)))
+		}
+	}
+}
+
+// readOnlyStaysReadOnly refuses a read-only mount of what another mount lets
+// the sandbox write.
+func readOnlyStaysReadOnly(p *Policy, report func(string, *fault)) {
+	for i, m := range p.Mounts {
+		if m.Writable || m.Source == "" {
+			continue
+		}
+		if j := writer(p, func(source string) bool { return within(m.Source, source) }); j >= 0 {
+			report(element("mounts", i)+".source",
+				faultf("narrow the writable mount, or make this one rw as well", "the read-only source %s can be written through mounts[%d]", quote(m.Source), j))
+		}
+	}
+}
+
+// writer returns the first writable mount whose source satisfies f, or -1.
+func writer(p *Policy, f func(source string) bool) int {
+	for i, m := range p.Mounts {
+		if m.Writable && m.Source != "" && f(m.Source) {
+			return i
+		}
+	}
+	return -1
+}
+
+// sandboxCannotWriteWhatCreelTrusts keeps the root, the seccomp profile and
+// the helpers, which creeld runs with its own rights, out of the sandbox's
+// reach.
+func sandboxCannotWriteWhatCreelTrusts(p *Policy, report func(string, *fault)) {
+	check := func(path, file, what string) {
+		if j := writer(p, func(source string) bool { return within(file, source) || what == "root" && within(source, file) }); j >= 0 {
+			report(path, faultf("move one of the two", "the sandbox could write the %s %s through mounts[%d]", what, quote(file), j))
+		}
+	}
+	if p.Root.Dir != "" {
+		check("root.dir", p.Root.Dir, "root")
+	}
+	if strings.HasPrefix(p.Seccomp, "/") {
+		check("seccomp", p.Seccomp, "seccomp profile")
+	}
+	for i, c := range p.Credentials {
+		if c.Provider == ProviderExec {
+			helper, _, _ := strings.Cut(c.Reference, " ")
+			check(element("credentials", i)+".from", helper, "helper")
+		}
+	}
+}
+
+// variablesAreSetOnce refuses a credential that env or another credential
+// would hide.
+func variablesAreSetOnce(p *Policy, report func(string, *fault)) {
+	set := map[string]string{}
+	for _, v := range p.Env {
+		set[v.Name] = join("env", v.Name)
+	}
+	for i, c := range p.Credentials {
+		path := element("credentials", i) + ".env"
+		if c.Env == "" {
+			continue
+		}
+		if first, twice := set[c.Env]; twice {
+			report(path, faultf("rename or remove one of the two", "the variable %s is set already by %s", c.Env, first))
+			continue
+		}
+		set[c.Env] = path
+	}
+}
+
+func callersAreNamedOnce(p *Policy, report func(string, *fault)) {
+	reportRepeats("callers.users", p.Callers.Users, report)
+}
+
+// reportRepeats refuses words that a list has twice: one of them is a
+// mistake, and the reader cannot tell which word was meant instead.
+func reportRepeats(path string, words []string, report func(string, *fault)) {
+	first := map[string]int{}
+	for i, word := range words {
+		if j, twice := first[word]; twice && word != "" {
+			report(element(path, i), faultf("remove one of the two", "%s is in the list already, as %s", quote(word), element(path, j)))
+			continue
+		}
+		first[word] = i
+	}
+}
+
+// ttlNeedsALease refuses a ttl that nobody would enforce.
+func ttlNeedsALease(p *Policy, report func(string, *fault)) {
+	for i, c := range p.Credentials {
+		if c.TTL > 0 && c.Provider != "" && !leased(c.Provider) {
+			report(element("credentials", i)+".ttl",
+				faultf("leave ttl out, or lease the value from a vault", "the %s provider cannot take a value back, so a ttl would have no effect", c.Provider))
+		}
+	}
+}
