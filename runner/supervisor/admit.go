@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"bytes"
 	"fmt"
 	"os/user"
 	"path"
@@ -14,20 +13,6 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
-)
-
-// exitFailed is the exit code of creel when creel itself failed, like
-// docker's.
-const exitFailed = 125
-
-// defaultPolicy is what runs when a caller names none.
-const defaultPolicy = "exec-default"
-
-// The kernel's bounds on what execve takes (execve(2), "Limits on size of
-// arguments and environment"): one string, and all of them with an 8 MiB stack.
-const (
-	maxArgString = 128 << 10
-	maxArgs      = 2 << 20
 )
 
 // admit decides whether the peer may run what it asks for, and makes the
@@ -46,7 +31,7 @@ func (s *Supervisor) admit(peer server.Peer, req *api.ExecRequest, stdio server.
 	}
 	who, err := identify(p.User)
 	if err != nil {
-		return nil, &api.Error{Code: "bad-policy", Message: fmt.Sprintf("policy %s: %v", p.Name, err), ExitCode: exitFailed,
+		return nil, &api.Error{Code: "bad-policy", Message: fmt.Sprintf("policy %s: %v", p.Name, err), ExitCode: api.ExitFailed,
 			Hint: "create the user, or name another in 'user:'"}
 	}
 	return &invocation{
@@ -57,9 +42,6 @@ func (s *Supervisor) admit(peer server.Peer, req *api.ExecRequest, stdio server.
 }
 
 func choosePolicy(declared *Declared, peer server.Peer, name string) (*policy.Policy, error) {
-	if name == "" {
-		name = defaultPolicy
-	}
 	p, ok := declared.Policies.Get(name)
 	if ok && mayCall(p, peer.UID) {
 		return p, nil
@@ -75,7 +57,7 @@ func choosePolicy(declared *Declared, peer server.Peer, name string) (*policy.Po
 	if len(allowed) > 0 {
 		hint = "you may run: " + strings.Join(allowed, ", ")
 	}
-	return nil, &api.Error{Code: "denied", ExitCode: exitFailed, Hint: hint,
+	return nil, &api.Error{Code: api.CodeDenied, ExitCode: api.ExitFailed, Hint: hint,
 		Message: fmt.Sprintf("policy %q: not one that user %s may run", name, callerName(peer.UID))}
 }
 
@@ -143,60 +125,34 @@ func checkReview(p *policy.Policy, strict bool) error {
 	for _, problem := range p.Review(time.Now(), strict) {
 		if problem.Severity == policy.SeverityError {
 			return &api.Error{Code: "bad-policy", Message: "policy " + p.Name + ": " + problem.Message,
-				Hint: problem.Hint, ExitCode: exitFailed}
+				Hint: problem.Hint, ExitCode: api.ExitFailed}
 		}
 	}
 	return nil
 }
 
+// checkRequest refuses what only the policy makes wrong; what no execve(2)
+// could take the server has refused already.
 func checkRequest(req *api.ExecRequest, p *policy.Policy) error {
-	refuse := func(hint, format string, args ...any) error {
-		return &api.Error{Code: "bad-request", Message: fmt.Sprintf(format, args...), Hint: hint, ExitCode: exitFailed}
+	if clean := path.Clean(req.Cwd); clean == "/proc" || strings.HasPrefix(clean, "/proc/") { // CVE-2024-21626
+		return badRequest("choose a directory of the workspace", "cwd %q: is inside /proc", req.Cwd)
 	}
-	if len(req.Argv) == 0 || len(req.Argv[0]) == 0 {
-		return refuse("creel exec -- COMMAND ARGUMENT…", "no command given")
-	}
-	if req.Timeout < 0 {
-		return refuse("give a positive duration such as 30s", "timeout %v: is negative", req.Timeout)
-	}
-	if req.Cwd != "" && !path.IsAbs(req.Cwd) {
-		return refuse("give a path as the sandbox sees it, such as "+p.Workdir, "cwd %q: is not absolute", req.Cwd)
-	}
-	if clean := path.Clean(req.Cwd); clean == "/proc" || strings.HasPrefix(clean, "/proc/") {
-		return refuse("choose a directory of the workspace", "cwd %q: is inside /proc", req.Cwd) // CVE-2024-21626
-	}
-	total := 0
-	for what, list := range map[string][][]byte{"argument": req.Argv, "environment variable": req.Env} {
-		for i, text := range list {
-			total += len(text) + 9 // its NUL and its pointer
-			if bytes.IndexByte(text, 0) >= 0 {
-				return refuse("execve(2) cannot carry a NUL; pass such data on standard input", "%s %d: holds a NUL byte", what, i)
-			}
-			if len(text) >= maxArgString {
-				return refuse("pass large data on standard input or in a file of the workspace",
-					"%s %d: is %d bytes, more than the %d that execve(2) takes", what, i, len(text), maxArgString-1)
-			}
-		}
-	}
-	if total > maxArgs {
-		return refuse("pass large data on standard input or in a file of the workspace",
-			"arguments and environment: %d bytes, more than the %d that execve(2) takes", total, maxArgs)
-	}
-	return checkCallerEnv(req.Env, p, refuse)
+	return checkCallerEnv(req.Env, p)
 }
 
 // checkCallerEnv refuses variables that the policy has already given a value.
-func checkCallerEnv(env [][]byte, p *policy.Policy, refuse func(hint, format string, args ...any) error) error {
+func checkCallerEnv(env [][]byte, p *policy.Policy) error {
 	for _, entry := range env {
-		name, _, ok := strings.Cut(string(entry), "=")
-		if !ok || name == "" {
-			return refuse("write NAME=VALUE", "environment variable %q: has no name or no value", name)
-		}
+		name, _, _ := strings.Cut(string(entry), "=")
 		fixed := slices.ContainsFunc(p.Env, func(v policy.EnvVar) bool { return v.Name == name }) ||
 			slices.ContainsFunc(p.Credentials, func(c policy.Credential) bool { return c.Env == name })
 		if fixed {
-			return refuse("leave it out", "environment variable %s: is fixed by policy %s", name, p.Name)
+			return badRequest("leave it out", "environment variable %s: is fixed by policy %s", name, p.Name)
 		}
 	}
 	return nil
+}
+
+func badRequest(hint, format string, args ...any) *api.Error {
+	return &api.Error{Code: api.CodeBadRequest, Message: fmt.Sprintf(format, args...), Hint: hint, ExitCode: api.ExitFailed}
 }

@@ -12,10 +12,6 @@ import (
 	"github.com/creel-sandbox/creel/runner/server"
 )
 
-// exitTimeout is the exit code of a command that reached its time limit,
-// like that of timeout(1).
-const exitTimeout = 124
-
 // Exec implements server.Backend: it runs one invocation to its end. When it
 // returns no process of the sandbox is left; what else there was of it is
 // taken away right after, off the caller's path.
@@ -71,7 +67,7 @@ func (s *Supervisor) launchFailed(inv *invocation, err error) (*api.Result, erro
 	case reasonStopped:
 		told = errClosed
 	case reasonKilled:
-		told = &api.Error{Code: reasonKilled, Message: "killed by an operator before the command started", ExitCode: exitFailed}
+		told = &api.Error{Code: reasonKilled, Message: "killed by an operator before the command started", ExitCode: api.ExitFailed}
 	}
 	result := &api.Result{ID: inv.id, Policy: inv.policy.Name, ExitCode: told.ExitCode, Reason: told.Code, StartedAt: inv.created}
 	inv.mu.Lock()
@@ -149,15 +145,15 @@ func (s *Supervisor) result(inv *invocation, exit initproto.Exit, err error) *ap
 	}
 	switch stopped := inv.stopped(); {
 	case stopped == reasonTimeout:
-		r.Reason, r.ExitCode, r.Signal = stopped, exitTimeout, int(unix.SIGKILL)
+		r.Reason, r.ExitCode, r.Signal = stopped, api.ExitTimeout, int(unix.SIGKILL)
 	case stopped != reasonExited:
-		r.Reason, r.ExitCode, r.Signal = stopped, 128+int(unix.SIGKILL), int(unix.SIGKILL)
+		r.Reason, r.ExitCode, r.Signal = stopped, api.ExitSignal+int(unix.SIGKILL), int(unix.SIGKILL)
 	case err == nil && exit.Signal == 0:
 		r.Reason, r.ExitCode = reasonExited, exit.Code
 	case err == nil:
-		r.Reason, r.ExitCode, r.Signal = reasonSignaled, 128+exit.Signal, exit.Signal
+		r.Reason, r.ExitCode, r.Signal = reasonSignaled, api.ExitSignal+exit.Signal, exit.Signal
 	default: // the init ended without a report: the kernel or the command ended it
-		r.Reason, r.ExitCode, r.Signal = reasonSignaled, 128+int(unix.SIGKILL), int(unix.SIGKILL)
+		r.Reason, r.ExitCode, r.Signal = reasonSignaled, api.ExitSignal+int(unix.SIGKILL), int(unix.SIGKILL)
 	}
 	if r.Reason == reasonSignaled && r.Signal == int(unix.SIGKILL) && s.outOfMemory(inv) {
 		r.Reason = reasonOOM

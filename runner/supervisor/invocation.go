@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"strings"
@@ -122,15 +123,9 @@ func (inv *invocation) describe() api.Sandbox {
 // commandLine joins an argv for people; it is cut, since it may be 2 MiB.
 func commandLine(argv [][]byte) string {
 	const most = 200
-	var b strings.Builder
-	for i, arg := range argv {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(strings.ToValidUTF8(string(arg[:min(len(arg), most)]), "\ufffd"))
-		if b.Len() > most {
-			return b.String()[:most] + "…"
-		}
+	line := bytes.Join(argv, []byte(" "))
+	if len(line) > most {
+		line = append(line[:most:most], "…"...)
 	}
-	return b.String()
+	return strings.ToValidUTF8(string(line), "\ufffd")
 }

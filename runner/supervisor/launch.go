@@ -94,7 +94,7 @@ func explain(inv *invocation, err error) *api.Error {
 	if errors.As(err, &asked) {
 		return asked
 	}
-	out := &api.Error{Code: "launch-failed", Message: err.Error(), ExitCode: exitFailed,
+	out := &api.Error{Code: "launch-failed", Message: err.Error(), ExitCode: api.ExitFailed,
 		Hint: "creel doctor tells what this host lacks"}
 	var source *rootfs.SourceError
 	if errors.As(err, &source) {

@@ -127,7 +127,7 @@ func (s *Supervisor) comparePosture(_ context.Context, inv *invocation) error {
 	s.cfg.Log.WithField("sandbox", inv.id).WithField("differences", differences).
 		Error("refused a sandbox whose posture is not what its policy promises")
 	return &api.Error{
-		Code: "posture", ExitCode: exitFailed, Details: differences,
+		Code: "posture", ExitCode: api.ExitFailed, Details: differences,
 		Message: "the sandbox is not what policy " + inv.policy.Name + " promises: " + strings.Join(differences, "; "),
 		Hint:    "nothing was run; creel doctor tells what this host lacks",
 	}
@@ -163,7 +163,7 @@ func (s *Supervisor) fetchCredentials(ctx context.Context, inv *invocation) erro
 	}
 	secrets, err := s.cfg.Credentials.Resolve(ctx, inv.policy.Credentials)
 	if err != nil {
-		return &api.Error{Code: "credential", Message: err.Error(), ExitCode: exitFailed,
+		return &api.Error{Code: "credential", Message: err.Error(), ExitCode: api.ExitFailed,
 			Hint: "the command was not run; check the credential's source as the supervisor's user"}
 	}
 	inv.secrets = secrets
@@ -244,20 +244,20 @@ func clearSecrets(env [][]byte, n int) {
 // be started (exit codes 126 and 127 of POSIX 2.8.2).
 func startProblem(inv *invocation, job initproto.Job, failed *initproto.StartError) error {
 	command := commandLine(job.Argv[:1])
-	out := &api.Error{Code: "launch-failed", Message: failed.Error(), ExitCode: exitFailed, Hint: "creel doctor tells what this host lacks"}
+	out := &api.Error{Code: "launch-failed", Message: failed.Error(), ExitCode: api.ExitFailed, Hint: "creel doctor tells what this host lacks"}
 	switch {
 	case failed.Step == initproto.StepChdir:
-		out.Code, out.Message = "bad-request", fmt.Sprintf("cwd %s: %v", job.Cwd, failed.Errno)
+		out.Code, out.Message = api.CodeBadRequest, fmt.Sprintf("cwd %s: %v", job.Cwd, failed.Errno)
 		out.Hint = "give a directory that exists inside the sandbox, such as " + inv.policy.Workdir
 	case failed.Step != initproto.StepExec:
 	case failed.Errno == unix.ENOENT || failed.Errno == unix.ENOTDIR:
-		out.Code, out.ExitCode = reasonNotFound, 127
+		out.Code, out.ExitCode = reasonNotFound, api.ExitNotFound
 		out.Message, out.Hint = command+": not found in the sandbox", "the sandbox sees only its root and the declared mounts"
 	case failed.Errno == unix.E2BIG:
-		out.Code, out.Message = "bad-request", "arguments and environment: more than execve(2) takes"
+		out.Code, out.Message = api.CodeBadRequest, "arguments and environment: more than execve(2) takes"
 		out.Hint = "pass large data on standard input or in a file of the workspace"
 	default:
-		out.Code, out.ExitCode = reasonNotExecutable, 126
+		out.Code, out.ExitCode = reasonNotExecutable, api.ExitNotExecutable
 		out.Message, out.Hint = fmt.Sprintf("%s: %v", command, failed.Errno), "check that it is an executable file for the sandbox's user"
 	}
 	return out

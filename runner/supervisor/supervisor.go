@@ -92,7 +92,7 @@ func (s *Supervisor) Close() error {
 }
 
 // errClosed refuses an invocation while the supervisor stops.
-var errClosed = &api.Error{Code: "stopping", Message: "the supervisor is stopping", ExitCode: exitFailed,
+var errClosed = &api.Error{Code: api.CodeClosing, Message: "the supervisor is stopping", ExitCode: api.ExitFailed,
 	Hint: "try again once it has started"}
 
 // enter puts an invocation among the live ones.
@@ -103,7 +103,7 @@ func (s *Supervisor) enter(inv *invocation) error {
 	case s.closed:
 		return errClosed
 	case len(s.live) >= maxInvocations:
-		return &api.Error{Code: "busy", Message: "too many invocations at once", ExitCode: exitFailed,
+		return &api.Error{Code: api.CodeBusy, Message: "too many invocations at once", ExitCode: api.ExitFailed,
 			Hint: "wait for some to end; creel ps lists them"}
 	}
 	s.live[inv.id] = inv
