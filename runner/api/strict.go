@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"strings"
 	"unicode/utf8"
@@ -44,6 +45,9 @@ func (k keyCheck) value(t reflect.Type, depth int) error {
 		return errDepth
 	}
 	token, err := k.tokens.Token()
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // io.EOF means a closed connection to callers
+	}
 	if err != nil {
 		return fmt.Errorf("read token: %w", err)
 	}
