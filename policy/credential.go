@@ -44,7 +44,7 @@ var credentialFrom = scalar[credentialSource]{
 				return credentialSource{provider, reference}, p.check(reference)
 			}
 		}
-		hint := "write " + enumerate(forms)
+		hint := "write " + enumerate(forms, "or")
 		if !colon {
 			// The text may be the secret itself, so no word of it is repeated.
 			return credentialSource{}, faultf(hint+"; never the secret itself", "the provider is missing")

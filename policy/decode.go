@@ -54,11 +54,11 @@ func (d *decoder) plain(path string, n *yaml.Node) bool {
 	d.origins[path] = at(n)
 	switch {
 	case n.Kind == yaml.AliasNode:
-		d.problem(path, faultf("write the value out in full", "an alias (*%s) is not allowed", n.Value))
+		d.problem(path, faultf("write the value out in full", "an alias (%s) is not allowed", quote("*"+n.Value)))
 	case n.Anchor != "":
-		d.problem(path, faultf("remove the anchor and write each value out in full", "an anchor (&%s) is not allowed", n.Anchor))
+		d.problem(path, faultf("remove the anchor and write each value out in full", "an anchor (%s) is not allowed", quote("&"+n.Anchor)))
 	case n.Style&yaml.TaggedStyle != 0:
-		d.problem(path, faultf("remove the tag; use quotes to make a value a string", "a tag (%s) is not allowed", n.Tag))
+		d.problem(path, faultf("remove the tag; use quotes to make a value a string", "a tag (%s) is not allowed", quote(n.Tag)))
 	default:
 		return true
 	}
@@ -74,12 +74,15 @@ type pair struct {
 }
 
 // mapping returns the pairs of a mapping whose keys are strings, each once.
-func (d *decoder) mapping(path string, n *yaml.Node, what string) []pair {
+// hint says what to write instead of anything else.
+func (d *decoder) mapping(path string, n *yaml.Node, hint string) []pair {
 	if !d.plain(path, n) {
 		return nil
 	}
 	if n.Kind != yaml.MappingNode {
-		d.problem(path, mistyped(n, what))
+		f := mistyped(n, "a mapping")
+		f.hint = hint
+		d.problem(path, f)
 		return nil
 	}
 	var pairs []pair
@@ -116,14 +119,10 @@ func keyFault(k *yaml.Node) *fault {
 
 // mistyped says that a node is not what its key takes.
 func mistyped(n *yaml.Node, want string) *fault {
-	switch {
-	case n.Tag == "!!null":
-		return faultf("write "+want+", or leave the key out", "there is no value")
-	case n.Kind == yaml.ScalarNode:
-		return faultf("write "+want, "expected %s, found %s", want, describe(n))
-	default:
-		return faultf("", "expected %s, found %s", want, describe(n))
+	if n.Tag == "!!null" {
+		return faultf("write "+want+"; to leave something off, leave its key out", "there is no value")
 	}
+	return faultf("write "+want, "expected %s, found %s", want, describe(n))
 }
 
 func describe(n *yaml.Node) string {

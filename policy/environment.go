@@ -108,9 +108,9 @@ type environment struct{}
 
 func (environment) read(d *decoder, path string, n *yaml.Node) []EnvVar {
 	var vars []EnvVar
-	pairs := d.mapping(path, n, "a mapping from names to values")
+	pairs := d.mapping(path, n, "write env: {NAME: value}")
 	if len(pairs) > mostEnv {
-		d.problem(path, faultf("", "there are %d variables, more than the %d allowed", len(pairs), mostEnv))
+		d.problem(path, faultf("put them in a file of the workspace", "there are %d variables, more than the %d allowed", len(pairs), mostEnv))
 		return nil
 	}
 	for _, p := range pairs {

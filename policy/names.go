@@ -109,7 +109,7 @@ var image = scalar[string]{
 	hint:    "a reference has a lower-case name and a digest of 64 hexadecimal digits or a tag",
 	parse: func(text string) (string, *fault) {
 		if len(text) > 255+len("@sha256:")+64 {
-			return "", faultf("", "the image reference is too long")
+			return "", faultf("shorten the name", "the image reference is too long")
 		}
 		return text, nil
 	},

@@ -80,10 +80,17 @@ func (o object[P]) keys() []string {
 	return keys
 }
 
+func (o object[P]) listed() string {
+	if keys := o.keys(); len(keys) > 1 {
+		return "the keys here are " + enumerate(keys, "and")
+	}
+	return "the one key here is " + o.fields[0].key
+}
+
 func (o object[P]) read(d *decoder, path string, n *yaml.Node) P {
 	p := o.defaults()
 	before := len(d.problems)
-	pairs := d.mapping(path, n, "a mapping with the keys "+enumerate(o.keys()))
+	pairs := d.mapping(path, n, o.listed())
 	if n.Kind != yaml.MappingNode || len(pairs) == 0 && len(d.problems) > before {
 		return p
 	}
@@ -104,7 +111,7 @@ func (o object[P]) read(d *decoder, path string, n *yaml.Node) P {
 		}
 	}
 	if o.choice && len(given) != 1 && strangers == 0 {
-		d.problem(path, faultf("give one and no other", "expected exactly one of %s, found %d", enumerate(o.keys()), len(given)))
+		d.problem(path, faultf("give one and no other", "expected exactly one of %s, found %d", enumerate(o.keys(), "and"), len(given)))
 	}
 	return p
 }
@@ -119,7 +126,7 @@ func (o object[P]) unknown(key string) *fault {
 		}
 	}
 	if hint == "" {
-		hint = "the keys here are " + enumerate(o.keys())
+		hint = o.listed()
 	}
 	return faultf(hint, "this key is unknown")
 }

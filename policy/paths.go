@@ -44,7 +44,7 @@ func unclean(text string) *fault {
 		case name == "..":
 			return faultf("write the path it means", `the path %s has a ".." in it`, quote(text))
 		case len(name) > longestElement:
-			return faultf("", "the path has an element of %d bytes, more than the %d a file system takes", len(name), longestElement)
+			return faultf("shorten it", "the path has an element of %d bytes, more than the %d a file system takes", len(name), longestElement)
 		}
 	}
 	switch clean := path.Clean(text); {
@@ -53,7 +53,7 @@ func unclean(text string) *fault {
 	case clean != text:
 		return faultf("write "+clean, "the path %s is not in its shortest form", quote(text))
 	case len(text) > longestPath:
-		return faultf("", "the path has %d bytes, more than the %d the kernel takes", len(text), longestPath)
+		return faultf("shorten it", "the path has %d bytes, more than the %d the kernel takes", len(text), longestPath)
 	}
 	return nil
 }
@@ -121,25 +121,27 @@ var keyRings = []string{".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", 
 func dangerousSource(source string) *fault {
 	const hint = "make a directory for the sandbox alone, such as /srv/NAME, and name that"
 	if source == "/" {
-		return faultf(hint, "the source / is the whole host")
+		return faultf(hint, "the path / is the whole host")
 	}
 	for _, g := range guardedSources {
 		switch {
-		case source == g.dir, within(source, g.dir) && !g.alone:
-			return faultf(hint, "the source %s is, or is in, %s: %s", quote(source), g.dir, g.why)
+		case source == g.dir:
+			return faultf(hint, "%s is off limits: %s", g.dir, g.why)
+		case within(source, g.dir) && !g.alone:
+			return faultf(hint, "the path %s is in %s: %s", quote(source), g.dir, g.why)
 		case within(g.dir, source):
-			return faultf(hint, "the source %s contains %s: %s", quote(source), g.dir, g.why)
+			return faultf(hint, "the path %s contains %s: %s", quote(source), g.dir, g.why)
 		}
 	}
 	for _, name := range strings.Split(source[1:], "/") {
 		for _, ring := range keyRings {
 			if name == ring {
-				return faultf("declare the one secret that is needed under credentials", "the source %s is in a %s directory, where keys are kept", quote(source), ring)
+				return faultf("declare the one secret that is needed under credentials", "the path %s is in a %s directory, where keys are kept", quote(source), ring)
 			}
 		}
 	}
 	if strings.HasSuffix(source, ".sock") || strings.HasSuffix(source, ".socket") {
-		return faultf("the gateway under network is the one thing a sandbox may reach", "the source %s is a socket: a way out of the sandbox", quote(source))
+		return faultf("the gateway under network is the one thing a sandbox may reach", "the path %s is a socket: a way out of the sandbox", quote(source))
 	}
 	return nil
 }
@@ -156,8 +158,11 @@ func reservedTarget(target string) *fault {
 		return faultf(hint, "the target / is the root itself, which is read-only")
 	}
 	for _, dir := range reservedTargets {
-		if within(target, dir) {
-			return faultf(hint, "the target %s is, or is in, %s, which creel fills itself", quote(target), dir)
+		switch {
+		case target == dir:
+			return faultf(hint, "creel fills %s itself", dir)
+		case within(target, dir):
+			return faultf(hint, "the target %s is in %s, which creel fills itself", quote(target), dir)
 		}
 	}
 	return nil

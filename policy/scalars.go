@@ -40,7 +40,7 @@ var onlyTrue = scalar[bool]{
 	what:    "true",
 	tags:    booleans,
 	pattern: regexp.MustCompile(`^true$`),
-	hint:    "leave the key out instead",
+	hint:    "write true, or leave the key out",
 	parse:   boolean.parse,
 	format:  strconv.FormatBool,
 	shape:   schema{Type: "boolean", Const: true},
@@ -54,7 +54,7 @@ func integer[T int | int64](low, high T) scalar[T] {
 	first, last := strconv.FormatInt(int64(low), 10), strconv.FormatInt(int64(high), 10)
 	return scalar[T]{
 		what:    "a whole number from " + first + " to " + last,
-		tags:    integers,
+		tags:    numbers,
 		pattern: decimal,
 		hint:    "write it in plain decimal digits",
 		parse: func(text string) (T, *fault) {

@@ -29,9 +29,9 @@ func (d *decoder) parseYAML(data []byte) *yaml.Node {
 		yaml.WithV4Defaults(),
 		// Duplicates are found by the decoder, all of them and with their keys.
 		yaml.WithUniqueKeys(false),
-		yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
+		yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthFunc(boundedDepth))))
 	if err != nil {
-		d.wholeFile(faultf("", "cannot start the YAML reader: %v", err))
+		d.wholeFile(faultf("this is a fault of creel; report it", "cannot start the YAML reader: %v", err))
 		return nil
 	}
 	var document yaml.Node
@@ -55,26 +55,38 @@ func (d *decoder) parseYAML(data []byte) *yaml.Node {
 	return document.Content[0]
 }
 
+var errTooDeep = errors.New("the nesting is too deep")
+
+func boundedDepth(depth int, _ *yaml.DepthContext) error {
+	if depth > maxDepth {
+		return errTooDeep
+	}
+	return nil
+}
+
 // syntax reports what the YAML reader could not read.
 func (d *decoder) syntax(err error) {
 	var load *yaml.LoadError
 	if !errors.As(err, &load) || load.Mark.Line == 0 {
-		d.wholeFile(faultf("", "not valid YAML: %v", err))
+		d.wholeFile(faultf("check the file with any YAML reader", "not valid YAML: %v", err))
 		return
 	}
-	message := load.Message
+	message, hint := load.Message, "check indentation, quotes and brackets on this line and the one before"
+	if strings.Contains(message, errTooDeep.Error()) {
+		hint = "the format needs no more than three levels"
+	}
 	if load.ContextMsg != "" {
 		message = load.ContextMsg + ": " + message
 	}
 	d.problemAt(position{load.Mark.Line, max(1, load.Mark.Column)}, "",
-		faultf("check indentation, quotes and brackets on this line and the one before", "not valid YAML: %s", message))
+		faultf(hint, "not valid YAML: %s", message))
 }
 
 // checkText refuses bytes that a person reviewing the file would not see as
 // the decoder does.
 func (d *decoder) checkText(data []byte) bool {
 	if len(data) > MaxFileSize {
-		d.wholeFile(faultf("", "the file has %d bytes, more than the %d allowed", len(data), MaxFileSize))
+		d.wholeFile(faultf("a policy needs a few kilobytes; check that this is the right file", "the file has %d bytes, more than the %d allowed", len(data), MaxFileSize))
 		return false
 	}
 	text := string(data)

@@ -1,9 +1,10 @@
 package policy
 
 import (
-	"fmt"
+	"cmp"
 	"regexp"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -35,11 +36,10 @@ type scalar[T any] struct {
 // The YAML types a scalar may have (YAML 1.2 core schema, chapter 10.3).
 var (
 	texts    = []string{"!!str"}
-	integers = []string{"!!int"}
-	numbers  = []string{"!!int", "!!float"}
+	numbers  = []string{"!!int", "!!float"} // an integer too large for 64 bits is a float to the reader
 	booleans = []string{"!!bool"}
 	dates    = []string{"!!timestamp", "!!str"}
-	sizes    = []string{"!!str", "!!int"}
+	sizes    = []string{"!!str", "!!int", "!!float"}
 )
 
 func (s scalar[T]) read(d *decoder, path string, n *yaml.Node) (zero T) {
@@ -93,17 +93,24 @@ func (s scalar[T]) parseText(text string) (zero T, f *fault) {
 	return s.parse(text)
 }
 
+// ambiguous are words and numbers that YAML 1.1 reads as something else than
+// text: booleans and numbers to the base 60.
+var ambiguous = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|[0-9]+(:[0-9]+)+)$`)
+
 func (s scalar[T]) write(v T) *yaml.Node {
 	text := s.format(v)
 	tags := s.tags
 	if tags == nil {
 		tags = texts
 	}
-	tag := tags[0]
-	if slices.Contains(tags, "!!int") && decimal.MatchString(text) {
-		tag = "!!int"
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: tags[0], Value: text}
+	switch {
+	case slices.Contains(tags, "!!int") && decimal.MatchString(text):
+		n.Tag = "!!int"
+	case n.Tag == "!!str" && ambiguous.MatchString(text):
+		n.Style = yaml.SingleQuotedStyle
 	}
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: text}
+	return n
 }
 
 func (s scalar[T]) schema() *schema {
@@ -136,7 +143,7 @@ func (l list[T]) read(d *decoder, path string, n *yaml.Node) []T {
 	case count < l.min:
 		d.problem(path, faultf("name at least one; an empty list means none, never all", "the list is empty"))
 	case count > l.max:
-		d.problem(path, faultf("", "the list has %d entries, more than the %d allowed", count, l.max))
+		d.problem(path, faultf("join some of them, or split the policy", "the list has %d entries, more than the %d allowed", count, l.max))
 		return nil
 	}
 	var out []T
@@ -204,11 +211,12 @@ func oneOf[T ~string](words ...T) scalar[T] {
 	for _, w := range words {
 		names = append(names, string(w))
 	}
+	what := enumerate(names, "or")
 	return scalar[T]{
-		what: "one of " + enumerate(names),
+		what: what,
 		parse: func(text string) (T, *fault) {
 			if !slices.Contains(names, text) {
-				return "", faultf(didYouMean(text, names), "%s is not one of %s", quote(text), enumerate(names))
+				return "", faultf(cmp.Or(didYouMean(text, names), "write "+what), "%s is not %s", quote(text), what)
 			}
 			return T(text), nil
 		},
@@ -217,14 +225,11 @@ func oneOf[T ~string](words ...T) scalar[T] {
 	}
 }
 
-func enumerate(names []string) string {
-	out := names[0]
-	for i, name := range names[1:] {
-		if i == len(names)-2 {
-			out += fmt.Sprintf(" or %s", name)
-		} else {
-			out += ", " + name
-		}
+// enumerate joins names as a sentence does: a, b or c.
+func enumerate(names []string, last string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
 	}
-	return out
+	end := len(names) - 1
+	return strings.Join(names[:end], ", ") + " " + last + " " + names[end]
 }
