@@ -138,22 +138,23 @@ func (h *Hierarchy) Procs(id string) ([]int, error) {
 	return pids, nil
 }
 
-// Kill sends SIGKILL to every process in a sandbox's group. It is for what a
-// dead supervisor left; a live sandbox is ended by killing its init.
-func (h *Hierarchy) Kill(id string) error {
+// Kill sends SIGKILL to every process in a sandbox's group and lists them. It
+// is for what a dead supervisor or a failed launch left; a live sandbox is
+// ended by killing its init.
+func (h *Hierarchy) Kill(id string) ([]int, error) {
 	pids, err := h.Procs(id)
 	if errors.Is(err, ErrNotFound) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, pid := range pids {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("kill %d: %w", pid, err)
+			return nil, fmt.Errorf("kill %d: %w", pid, err)
 		}
 	}
-	return nil
+	return pids, nil
 }
 
 // Remove removes the empty group of a sandbox from every hierarchy; groups

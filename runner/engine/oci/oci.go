@@ -170,7 +170,8 @@ func (e *Engine) adopt(id string, control *net.UnixConn) (*engine.Sandbox, error
 
 // Remove implements engine.Engine.
 func (e *Engine) Remove(ctx context.Context, id string) error {
-	if err := e.cfg.Cgroups.Kill(id); err != nil {
+	pids, err := e.cfg.Cgroups.Kill(id)
+	if err != nil {
 		return fmt.Errorf("remove sandbox %s: %w", id, err)
 	}
 	if _, err := os.Stat(filepath.Join(e.runtimeRoot(), id)); err == nil {
@@ -179,7 +180,7 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 			return fmt.Errorf("remove sandbox %s: %w", id, err)
 		}
 	}
-	err := errors.Join(
+	err = errors.Join(
 		e.removeCgroup(ctx, id),
 		os.RemoveAll(filepath.Join(e.runtimeRoot(), id)),
 		os.RemoveAll(e.bundle(id)),
@@ -187,7 +188,22 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("remove sandbox %s: %w", id, err)
 	}
+	// Out of their group, they are dead: those that became the supervisor's
+	// children (prctl(2), PR_SET_CHILD_SUBREAPER) wait only to be collected.
+	for _, pid := range pids {
+		collect(pid)
+	}
 	return nil
+}
+
+// collect takes the zombies of a process, or of a group if negative, that are
+// the supervisor's children, until there are none.
+func collect(pid int) {
+	for {
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != nil && err != unix.EINTR {
+			return
+		}
+	}
 }
 
 // removeCgroup removes a group once the last of its killed processes is
@@ -205,7 +221,7 @@ func (e *Engine) removeCgroup(ctx context.Context, id string) error {
 			return err
 		case <-time.After(2 * time.Millisecond):
 		}
-		if err := e.cfg.Cgroups.Kill(id); err != nil {
+		if _, err := e.cfg.Cgroups.Kill(id); err != nil {
 			return err
 		}
 	}
@@ -257,6 +273,11 @@ func (e *Engine) runtime(ctx context.Context, id string, files []*os.File, args 
 	err := cmd.Run()
 	if err == nil {
 		return nil
+	}
+	if cmd.Process != nil {
+		// What it had started is orphaned and the supervisor's to end.
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+		collect(-cmd.Process.Pid)
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
