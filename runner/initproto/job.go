@@ -36,7 +36,7 @@ func (j Job) Encode() ([]byte, error) {
 	}
 	size := 1 + 2 + 2 + 4 + len(j.Cwd) + 4 + len(j.Filter) + stringsSize(j.Argv) + stringsSize(j.Env)
 	if size > MaxJob {
-		return nil, wrap(ErrJob.Error(), ErrOversize)
+		return nil, ErrJob
 	}
 	var flags byte
 	if j.TTY {
