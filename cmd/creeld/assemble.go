@@ -26,8 +26,8 @@ import (
 const lockWait = 5 * time.Second
 
 // assemble makes all parts of a daemon, or undoes those it made.
-func assemble(ctx context.Context, log *logrus.Logger, configPath string) (d *daemon, err error) {
-	d = &daemon{log: log}
+func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *daemon, err error) {
+	d := &daemon{log: log}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -72,7 +72,10 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (d *da
 	if err != nil {
 		return nil, err
 	}
-	return d, d.openServer(cfg, configPath)
+	if err := d.openServer(cfg, configPath); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 func (d *daemon) openServer(cfg *policy.Config, configPath string) error {

@@ -202,11 +202,22 @@ func (r *Rig) Run(cmd *exec.Cmd) Result {
 // Eventually waits for something that another process brings about.
 func (r *Rig) Eventually(what string, holds func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	if !r.Holds(holds) {
+		r.t.Fatalf("not within %v: %s\n%s", patience, what, r.log)
+	}
+}
+
+// patience is how long a slow machine may take for anything.
+const patience = 20 * time.Second
+
+// Holds waits until something holds and reports whether it came to.
+func (r *Rig) Holds(holds func() bool) bool {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("not within 20 s: %s\n%s", what, r.log)
+			return false
 		}
 	}
+	return true
 }
 
 var build = sync.OnceValues(func() (string, error) {

@@ -1,0 +1,96 @@
+package lifecycle
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
+)
+
+// census counts what an invocation could leave behind on the whole machine,
+// not only where it should be.
+type census map[string]int
+
+func take(r *testrig.Rig) census {
+	c := census{
+		"mounts of the host":       lines("/proc/self/mountinfo"),
+		"mounts of the supervisor": lines(fmt.Sprintf("/proc/%d/mountinfo", r.Pid())),
+		"supervisor descriptors":   entries(fmt.Sprintf("/proc/%d/fd", r.Pid())),
+		"supervisor children":      children(r.Pid()),
+		"sandbox processes":        sandboxProcesses(),
+		"network namespaces":       namespaces("net"),
+		"user namespaces":          namespaces("user"),
+		"bundles":                  entries(r.Dir + "/run/sandboxes"),
+		"runtime states":           entries(r.Dir + "/run/oci"),
+		"default runtime states":   entries("/run/crun") + entries("/run/runc"),
+	}
+	groups, _ := filepath.Glob("/sys/fs/cgroup/*/creel/*/*/cgroup.procs")
+	c["control groups"] = len(groups)
+	left, _ := filepath.Glob("/tmp/runc-process*")
+	c["temporary files of the runtime"] = len(left)
+	return c
+}
+
+func lines(path string) int {
+	data, _ := os.ReadFile(path)
+	return strings.Count(string(data), "\n")
+}
+
+func entries(path string) int {
+	list, _ := os.ReadDir(path)
+	return len(list)
+}
+
+func children(pid int) int {
+	n := 0
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, task := range tasks {
+		data, _ := os.ReadFile(task)
+		n += len(strings.Fields(string(data)))
+	}
+	return n
+}
+
+// sandboxProcesses counts processes, zombies too, that run as a rig's user.
+func sandboxProcesses() int {
+	n := 0
+	statuses, _ := filepath.Glob("/proc/[0-9]*/status")
+	for _, status := range statuses {
+		data, _ := os.ReadFile(status)
+		if strings.Contains(string(data), fmt.Sprintf("\nUid:\t%d\t", testrig.User)) {
+			n++
+		}
+	}
+	return n
+}
+
+func namespaces(kind string) int {
+	seen := map[string]bool{}
+	links, _ := filepath.Glob("/proc/[0-9]*/ns/" + kind)
+	for _, link := range links {
+		if target, err := os.Readlink(link); err == nil {
+			seen[target] = true
+		}
+	}
+	return len(seen)
+}
+
+// settle waits until the census is what it was, and fails with what differs.
+func settle(t *testing.T, r *testrig.Rig, before census) {
+	t.Helper()
+	var now census
+	if r.Holds(func() bool { now = take(r); return maps.Equal(now, before) }) {
+		return
+	}
+	for _, what := range slices.Sorted(maps.Keys(before)) {
+		if now[what] != before[what] {
+			t.Errorf("%s: %d before, %d after", what, before[what], now[what])
+		}
+	}
+	t.Logf("supervisor's log:\n%s", r.Log())
+}

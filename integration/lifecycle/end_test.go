@@ -1,0 +1,194 @@
+// Package lifecycle tests how invocations end and what they leave behind:
+// with the real client and supervisor, on this machine.
+//
+// It imports only testrig, and ends only processes that it or its rig started.
+package lifecycle
+
+import (
+	"bufio"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
+)
+
+// stubborn says "up" once it has a child that ignores SIGTERM in a session of
+// its own, a double-forked orphan, and itself ignores what can be ignored.
+const stubborn = `trap '' TERM HUP INT
+setsid sh -c 'trap "" TERM HUP INT; while :; do sleep 1000; done' &
+(setsid sh -c 'trap "" TERM; sleep 1000' &)
+while [ $(ls -d /proc/[0-9]* | wc -l) -lt 6 ]; do :; done
+echo up; while :; do sleep 1000; done`
+
+// launch starts the client with a stubborn command and returns once it runs.
+func launch(t *testing.T, r *testrig.Rig, flags ...string) (*exec.Cmd, *bufio.Reader) {
+	t.Helper()
+	args := append([]string{"exec"}, flags...)
+	cmd := r.Command(append(args, "--", "sh", "-c", stubborn)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out := bufio.NewReader(stdout)
+	if line, err := out.ReadString('\n'); line != "up\n" {
+		t.Fatalf("stubborn command said %q: %v\n%s", line, err, r.Log())
+	}
+	return cmd, out
+}
+
+// TestSandboxDiesWithinASecondHoweverItEnds covers every way an end can come
+// from outside, against a command whose processes resist.
+func TestSandboxDiesWithinASecondHoweverItEnds(t *testing.T) {
+	for _, runtime := range testrig.Runtimes {
+		r := testrig.Start(t, testrig.Options{Runtime: runtime})
+		for name, c := range map[string]struct {
+			flags []string
+			end   func(client *exec.Cmd)
+			code  int
+		}{
+			"client killed":     {end: func(c *exec.Cmd) { _ = c.Process.Kill() }, code: -1},
+			"operator kills":    {end: func(*exec.Cmd) { r.Creel("kill", "--all") }, code: 137},
+			"time limit":        {flags: []string{"--timeout", "300ms"}, end: func(*exec.Cmd) {}, code: 124},
+			"supervisor killed": {end: func(*exec.Cmd) { r.KillSupervisor() }, code: 125},
+		} {
+			t.Run(runtime+"/"+name, func(t *testing.T) {
+				client, _ := launch(t, r, c.flags...)
+				if n := sandboxProcesses(); n < 4 {
+					t.Fatalf("control: only %d processes of the sandbox are seen", n)
+				}
+				c.end(client)
+				began := time.Now()
+				_ = client.Wait()
+				if code := client.ProcessState.ExitCode(); code != c.code {
+					t.Errorf("client ended with %d, want %d", code, c.code)
+				}
+				r.Eventually("no process of the sandbox is left", func() bool { return sandboxProcesses() == 0 })
+				if took := time.Since(began); name != "time limit" && took > time.Second {
+					t.Errorf("took %v", took)
+				}
+				if name == "supervisor killed" {
+					r.StartSupervisor()
+				}
+			})
+		}
+	}
+}
+
+// TestTimeLimitOfThePolicyHoldsAgainstALongerOneOfTheCaller also covers the
+// supervisor's clean stop, which tells the caller why.
+func TestTimeLimitOfThePolicyHoldsAgainstALongerOneOfTheCaller(t *testing.T) {
+	r := testrig.Start(t, testrig.Options{Policy: "limits: {timeout: 1s}"})
+	if got := r.Creel("exec", "--timeout", "1h", "--", "sleep", "1000"); got.Code != 124 {
+		t.Errorf("ended with %d, want 124: %s", got.Code, got.Stderr)
+	}
+	if got := r.Exec("sleep", "0.1"); got.Code != 0 {
+		t.Errorf("control: ended with %d: %s", got.Code, got.Stderr)
+	}
+}
+
+func TestCleanStopEndsAndTellsTheCaller(t *testing.T) {
+	r := testrig.Start(t, testrig.Options{})
+	client, _ := launch(t, r)
+	r.StopSupervisor()
+	_ = client.Wait()
+	if code := client.ProcessState.ExitCode(); code != 137 && code != 125 {
+		t.Errorf("client ended with %d", code)
+	}
+	if n := sandboxProcesses(); n != 0 {
+		t.Errorf("%d processes of the sandbox are left", n)
+	}
+	for _, pattern := range []string{r.Dir + "/run/*", "/sys/fs/cgroup/*/creel/*/*/cgroup.procs"} {
+		if left, _ := filepath.Glob(pattern); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+}
+
+// TestThreeHundredInvocationsLeaveNothing mixes every kind of end.
+func TestThreeHundredInvocationsLeaveNothing(t *testing.T) {
+	r := testrig.Start(t, testrig.Options{Policy: "limits: {timeout: 1m, pids: 64, output: 1MiB}"})
+	scripts := []struct {
+		script string
+		code   int
+	}{
+		{"true", 0}, {"exit 7", 7}, {"kill -9 $$", 137}, {"sleep 1000 & echo gone", 0},
+		{"nosuchcommand", 127}, {"yes", 137},
+	}
+	run := func(i int) {
+		c := scripts[i%len(scripts)]
+		if got := r.Shell(c.script); got.Code != c.code {
+			t.Fatalf("%q ended with %d, want %d: %.300s", c.script, got.Code, c.code, got.Stderr)
+		}
+	}
+	run(0) // what is made once, for all that follow
+	r.Eventually("idle", func() bool { return sandboxProcesses() == 0 })
+	before := take(r)
+	for i := range 300 {
+		run(i)
+	}
+	settle(t, r, before)
+}
+
+// TestKilledSupervisorLeavesNothingAfterItsRestart kills it at 20 moments,
+// in launches and in runs.
+func TestKilledSupervisorLeavesNothingAfterItsRestart(t *testing.T) {
+	r := testrig.Start(t, testrig.Options{})
+	r.Shell("true")
+	r.Eventually("idle", func() bool { return sandboxProcesses() == 0 })
+	before := take(r)
+	for i := range 20 {
+		clients := make([]*exec.Cmd, 3)
+		for j := range clients {
+			clients[j] = r.Command("exec", "--", "sh", "-c", "sleep 1000")
+			if err := clients[j].Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Not to synchronise: to hit another moment of the launch each time.
+		time.Sleep(time.Duration(i*7) * time.Millisecond)
+		r.KillSupervisor()
+		for _, client := range clients {
+			_ = client.Wait()
+			if code := client.ProcessState.ExitCode(); code != 125 {
+				t.Errorf("client ended with %d, want 125", code)
+			}
+		}
+		began := time.Now()
+		r.StartSupervisor()
+		r.Eventually("what it left is gone", func() bool { return sandboxProcesses() == 0 })
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("round %d: recovery took %v", i, took)
+		}
+	}
+	if got := r.Shell("exit 7"); got.Code != 7 {
+		t.Errorf("afterwards a command ended with %d: %s", got.Code, got.Stderr)
+	}
+	settle(t, r, before)
+}
+
+// TestTwoSupervisorsCannotShareARuntimeDirectory, but run side by side on
+// their own.
+func TestTwoSupervisorsCannotShareARuntimeDirectory(t *testing.T) {
+	r := testrig.Start(t, testrig.Options{})
+	second := exec.Command(filepath.Join(testrig.Binaries(t), "creeld"), "--config", r.Dir+"/creel.yaml")
+	out, err := second.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "another supervisor") {
+		t.Errorf("a second supervisor said %v: %s", err, out)
+	}
+	other := testrig.Start(t, testrig.Options{})
+	for i, rig := range []*testrig.Rig{r, other} {
+		if got := rig.Shell(fmt.Sprintf("exit %d", 3+i)); got.Code != 3+i {
+			t.Errorf("control: ended with %d: %s", got.Code, got.Stderr)
+		}
+	}
+}
+
