@@ -173,7 +173,7 @@ func (r *Redactor) advance(start int) {
 			r.done = min(r.hidden, start)
 		case len(r.pending) > 0 && r.pending[0].start < start:
 			next := r.pending[0]
-			r.pending = r.pending[:copy(r.pending, r.pending[1:])]
+			r.pending = r.pending[1:]
 			r.pass(r.done, next.start)
 			r.emit(r.matcher.needles[next.needle].mark)
 			r.done, r.hidden = next.start, next.end

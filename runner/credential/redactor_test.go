@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 )
 
 // secrets makes resolved values named A, B, C….
@@ -328,6 +329,36 @@ func FuzzRedactor(f *testing.F) {
 		check(t, random, text, values)
 		check(t, random, text+first[:len(first)/2]+second+first+text, values)
 	})
+}
+
+// Values and output made to be slow: everything is a beginning of something,
+// and thousands of occurrences are undecided at a time. It is linear, so it
+// takes well under a second; quadratic time would take hours.
+func TestHostileOutputIsRedactedInLinearTime(t *testing.T) {
+	const size = 4 << 20
+	long := strings.Repeat("abababab", MaxValue/8-1) + "c"
+	m := matcher(t, long, "-bababab", "abababa+", strings.Repeat("ab", 20000)+"d")
+	text := strings.Repeat("ab", size/2)
+	start := time.Now()
+	if got := redact(t, m, text); got != text {
+		t.Error("text without a value was changed")
+	}
+	if got := redact(t, m, text, long); got != text+"[redacted:A]" {
+		t.Error("the value behind it was not found")
+	}
+	inner := "x1234567"
+	long = strings.Repeat(inner+"-", MaxValue/9-1) + "end"
+	m = matcher(t, long, inner)
+	broken := strings.Repeat(inner+"-", MaxValue/9-1) + "+"
+	want := strings.Repeat("[redacted:B]-", MaxValue/9-1) + "+"
+	for range 20 {
+		if got := redact(t, m, broken[:len(broken)-1], "+"); got != want {
+			t.Fatal("the shorter values inside a long one that broke off")
+		}
+	}
+	if took := time.Since(start); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
 }
 
 func TestLargeStreamKeepsEveryOtherByte(t *testing.T) {

@@ -151,7 +151,7 @@ func TestStalledCallersHoldUpNobody(t *testing.T) {
 	if _, err := io.CopyN(io.Discard, reader, 64<<20); err != nil {
 		t.Fatalf("the fourth caller: %v", err)
 	}
-	within(t, time.Second, "Close", relay.Close)
+	within(t, 5*time.Second, "Close", relay.Close)
 }
 
 type zeros struct{}
@@ -162,7 +162,8 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // inherit: with a linger time, closing one with unsent data blocks.
 func TestSandboxCannotMakeCloseBlockByLinger(t *testing.T) {
 	target, _ := gateway(t, func(conn *net.TCPConn) {
-		_, _ = conn.Write(make([]byte, 8<<20))
+		_, _ = conn.Write(make([]byte, 200000)) // less than the relay's socket takes, more than the caller's
+		_, _ = io.Copy(io.Discard, conn)
 		_ = conn.Close()
 	})
 	ns := newNamespace(t)
@@ -174,12 +175,13 @@ func TestSandboxCannotMakeCloseBlockByLinger(t *testing.T) {
 		t.Fatal(err)
 	}
 	relay, _ := serveOn(t, listener, target, 1)
-	conn := ns.mustDial(target.String()) // never read, so our socket has unsent data
+	conn := ns.mustDialSmall(target.String()) // never read, so the relay's socket has unsent data
 	if err := conn.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "connected", func() bool { return relay.Stats().Open == 1 })
-	within(t, time.Second, "Close", relay.Close)
+	eventually(t, "connected", func() bool { return relay.Stats().Accepted == 1 })
+	eventually(t, "both directions ended and the relay is done with them", func() bool { return relay.Stats().Open == 0 })
+	within(t, 5*time.Second, "Close", relay.Close)
 }
 
 // The sandbox clears O_NONBLOCK on its copy (the flag is shared): accept(2)
@@ -207,7 +209,7 @@ func TestSandboxCannotMakeCloseBlockByABlockingListener(t *testing.T) {
 	result := make(chan error, 1)
 	go func() { result <- relay.Serve(t.Context()) }()
 	exchange(t, ns.mustDial(target.String()), "control: it serves")
-	within(t, time.Second, "Close", relay.Close)
+	within(t, 5*time.Second, "Close", relay.Close)
 	if err := <-result; err != nil {
 		t.Errorf("Serve ended with %v", err)
 	}

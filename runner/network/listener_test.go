@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var lo = [4]byte{127, 0, 0, 1}
+
 var declared = netip.MustParseAddrPort("127.0.0.1:18789")
 
 func bindTo(address [4]byte, port int) func(int) error {
@@ -34,75 +36,77 @@ func TestRelayTakesTheDeclaredListener(t *testing.T) {
 	relay.Close()
 }
 
-// Each case differs from the one above in one thing.
+// wrongDescriptors are what a sandbox might send; each differs from the
+// declared listener in one thing.
+var wrongDescriptors = []struct {
+	name string
+	make func(t *testing.T, ns *namespace) *os.File
+	want string
+}{
+	{"UDP", func(_ *testing.T, ns *namespace) *os.File {
+		return ns.socket(unix.AF_INET, unix.SOCK_DGRAM, 0, bindTo(lo, 18789))
+	}, "not a stream socket"},
+	{"raw", func(_ *testing.T, ns *namespace) *os.File {
+		return ns.socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_TCP, func(int) error { return nil })
+	}, "not a stream socket"},
+	{"IPv6", func(_ *testing.T, ns *namespace) *os.File {
+		return ns.listen("tcp6", "[::1]:18789")
+	}, "not an IPv4 socket"},
+	{"IPv6 wildcard that takes IPv4 too", func(_ *testing.T, ns *namespace) *os.File {
+		return ns.listen("tcp", "[::]:18789")
+	}, "not an IPv4 socket"},
+	{"multipath TCP", func(_ *testing.T, ns *namespace) *os.File {
+		return ns.socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP, listenOn(lo, 18789))
+	}, "not a TCP socket"},
+	{"bound, not listening", func(_ *testing.T, ns *namespace) *os.File {
+		return ns.socket(unix.AF_INET, unix.SOCK_STREAM, 0, bindTo(lo, 18789))
+	}, "not listening"},
+	{"other port", func(_ *testing.T, ns *namespace) *os.File {
+		return ns.listen("tcp4", "127.0.0.1:18790")
+	}, "compare bound address: 127.0.0.1:18790"},
+	{"other loopback address", func(_ *testing.T, ns *namespace) *os.File {
+		return ns.listen("tcp4", "127.0.0.2:18789")
+	}, "compare bound address: 127.0.0.2:18789"},
+	{"wildcard", func(_ *testing.T, ns *namespace) *os.File {
+		return ns.listen("tcp4", "0.0.0.0:18789")
+	}, "compare bound address: 0.0.0.0:18789"},
+	{"connected", connectedSocket, "not listening"},
+	{"Unix", func(t *testing.T, _ *namespace) *os.File {
+		l, err := net.Listen("unix", t.TempDir()+"/socket")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		file, err := l.(*net.UnixListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}, "not an IPv4 socket"},
+	{"pipe", func(t *testing.T, _ *namespace) *os.File {
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = write.Close() })
+		return read
+	}, "socket operation on non-socket"},
+	{"host's own network namespace", func(t *testing.T, _ *namespace) *os.File {
+		l, err := listen("tcp4", declared.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		file, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}, "the supervisor's own"},
+}
+
 func TestRelayRefusesAnyOtherDescriptor(t *testing.T) {
-	lo := [4]byte{127, 0, 0, 1}
-	for _, test := range []struct {
-		name string
-		make func(t *testing.T, ns *namespace) *os.File
-		want string
-	}{
-		{"UDP", func(_ *testing.T, ns *namespace) *os.File {
-			return ns.socket(unix.AF_INET, unix.SOCK_DGRAM, 0, bindTo(lo, 18789))
-		}, "not a stream socket"},
-		{"raw", func(_ *testing.T, ns *namespace) *os.File {
-			return ns.socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_TCP, func(int) error { return nil })
-		}, "not a stream socket"},
-		{"IPv6", func(_ *testing.T, ns *namespace) *os.File {
-			return ns.listen("tcp6", "[::1]:18789")
-		}, "not an IPv4 socket"},
-		{"IPv6 wildcard that takes IPv4 too", func(_ *testing.T, ns *namespace) *os.File {
-			return ns.listen("tcp", "[::]:18789")
-		}, "not an IPv4 socket"},
-		{"multipath TCP", func(_ *testing.T, ns *namespace) *os.File {
-			return ns.socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP, listenOn(lo, 18789))
-		}, "not a TCP socket"},
-		{"bound, not listening", func(_ *testing.T, ns *namespace) *os.File {
-			return ns.socket(unix.AF_INET, unix.SOCK_STREAM, 0, bindTo(lo, 18789))
-		}, "not listening"},
-		{"other port", func(_ *testing.T, ns *namespace) *os.File {
-			return ns.listen("tcp4", "127.0.0.1:18790")
-		}, "compare bound address: 127.0.0.1:18790"},
-		{"other loopback address", func(_ *testing.T, ns *namespace) *os.File {
-			return ns.listen("tcp4", "127.0.0.2:18789")
-		}, "compare bound address: 127.0.0.2:18789"},
-		{"wildcard", func(_ *testing.T, ns *namespace) *os.File {
-			return ns.listen("tcp4", "0.0.0.0:18789")
-		}, "compare bound address: 0.0.0.0:18789"},
-		{"connected", connectedSocket, "not listening"},
-		{"Unix", func(t *testing.T, _ *namespace) *os.File {
-			l, err := net.Listen("unix", t.TempDir()+"/socket")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = l.Close() })
-			file, err := l.(*net.UnixListener).File()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return file
-		}, "not an IPv4 socket"},
-		{"pipe", func(t *testing.T, _ *namespace) *os.File {
-			read, write, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = write.Close() })
-			return read
-		}, "socket operation on non-socket"},
-		{"host's own network namespace", func(t *testing.T, _ *namespace) *os.File {
-			l, err := listen("tcp4", declared.String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = l.Close() }()
-			file, err := l.(*net.TCPListener).File()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return file
-		}, "the supervisor's own"},
-	} {
+	for _, test := range wrongDescriptors {
 		t.Run(test.name, func(t *testing.T) {
 			file := test.make(t, newNamespace(t))
 			relay, err := New(file, declared, 1)

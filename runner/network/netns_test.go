@@ -140,6 +140,17 @@ func (ns *namespace) mustDial(address string) *net.TCPConn {
 	return conn
 }
 
+// mustDialSmall is mustDial with the smallest receive buffer, so that a caller
+// that does not read has its sender wait.
+func (ns *namespace) mustDialSmall(address string) *net.TCPConn {
+	ns.t.Helper()
+	conn := ns.mustDial(address)
+	if err := conn.SetReadBuffer(1); err != nil {
+		ns.t.Fatal(err)
+	}
+	return conn
+}
+
 // gateway is a service on the host's loopback; handle gets each connection
 // and closes it.
 func gateway(t testing.TB, handle func(*net.TCPConn)) (netip.AddrPort, io.Closer) {
