@@ -46,9 +46,8 @@ func ParseConfig(file string, data []byte) (*Config, []Problem) {
 	if ok {
 		reportRepeats("admins", c.Admins, d.problem)
 	}
-	if len(d.problems) > 0 {
-		sortProblems(d.problems)
-		return nil, d.problems
+	if problems := d.finish(); len(problems) > 0 {
+		return nil, problems
 	}
 	return &c, nil
 }

@@ -31,6 +31,22 @@ func (d *decoder) problemAt(where position, path string, f *fault) {
 	})
 }
 
+// mostProblems is how many problems a file is told of: a file with more was
+// not meant as a policy.
+const mostProblems = 200
+
+// finish returns the problems in the order of the file.
+func (d *decoder) finish() []Problem {
+	sortProblems(d.problems)
+	if more := len(d.problems) - mostProblems; more > 0 {
+		d.problems = d.problems[:mostProblems]
+		last := d.problems[mostProblems-1]
+		d.problemAt(position{last.Line, last.Column}, "",
+			faultf("mend the first ones and check again", "there are %d more problems", more))
+	}
+	return d.problems
+}
+
 // wholeFile reports a problem that has no place of its own.
 func (d *decoder) wholeFile(f *fault) { d.problemAt(position{}, "", f) }
 

@@ -38,9 +38,8 @@ func Read(file string, data []byte) (*Document, []Problem) {
 			p.Workdir = defaultWorkdir(&p)
 		}
 	}
-	if len(d.problems) > 0 {
-		sortProblems(d.problems)
-		return nil, d.problems
+	if problems := d.finish(); len(problems) > 0 {
+		return nil, problems
 	}
 	return &Document{Policy: &p, File: file, origins: d.origins}, nil
 }

@@ -82,7 +82,16 @@ var envName = scalar[string]{
 	what:   "the name of a variable",
 	parse:  func(text string) (string, *fault) { return text, envFault(text) },
 	format: show[string],
-	shape:  schema{Pattern: envNameText.String()},
+	shape:  schema{Pattern: envNameText.String(), Not: &schema{Pattern: refusedEnvText()}},
+}
+
+// refusedEnvText is the table as one pattern, for the schema.
+func refusedEnvText() string {
+	var names []string
+	for _, refused := range refusedEnv {
+		names = append(names, strings.Replace(refused.name, "*", ".*", 1))
+	}
+	return "^(" + strings.Join(names, "|") + ")$"
 }
 
 // longestEnv bounds one variable: execve(2) takes no longer string than

@@ -57,6 +57,7 @@ var sandboxUser = scalar[string]{
 		return text, nil
 	},
 	format: show[string],
+	shape:  schema{Not: &schema{Pattern: `^root$|^0:|:0$`}},
 }
 
 // validID refuses the two numbers that mean "no id" to the kernel: -1 in 32

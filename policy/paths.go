@@ -35,6 +35,7 @@ func absolute(what string, checks ...func(string) *fault) scalar[string] {
 			return text, nil
 		},
 		format: show[string],
+		shape:  schema{Not: &schema{Pattern: `//|/$|/\.\.?(/|$)`}},
 	}
 }
 

@@ -23,6 +23,7 @@ type schema struct {
 	Minimum       json.Number        `json:"minimum,omitempty"`
 	Maximum       json.Number        `json:"maximum,omitempty"`
 	AnyOf         []*schema          `json:"anyOf,omitempty"`
+	Not           *schema            `json:"not,omitempty"`
 	Items         *schema            `json:"items,omitempty"`
 	MinItems      int                `json:"minItems,omitempty"`
 	MaxItems      int                `json:"maxItems,omitempty"`

@@ -2,9 +2,16 @@ package policy
 
 import "strings"
 
+// longestWord bounds the work of a suggestion, whatever a file says. No key
+// and no word of a choice is longer.
+const longestWord = 40
+
 // didYouMean returns a hint naming the word nearest to the one given, or ""
 // when none is near.
 func didYouMean(given string, words []string) string {
+	if len(given) > longestWord {
+		return ""
+	}
 	best, least := "", 1+len(given)/3
 	for _, word := range words {
 		if strings.EqualFold(given, word) {
@@ -21,14 +28,10 @@ func didYouMean(given string, words []string) string {
 }
 
 // distance counts the characters to insert, delete, replace or swap with
-// their neighbour to turn a into b (optimal string alignment). Long words are
-// never near: the work is bounded whatever a file says.
+// their neighbour to turn a into b (optimal string alignment). Neither may be
+// longer than longestWord.
 func distance(a, b string) int {
-	const longest = 40
-	if len(a) > longest || len(b) > longest {
-		return longest
-	}
-	var rows [3][longest + 1]int
+	var rows [3][longestWord + 1]int
 	for j := range rows[0] {
 		rows[0][j] = j
 	}
