@@ -56,13 +56,16 @@ func children(pid int) int {
 	return n
 }
 
-// sandboxProcesses counts processes, zombies too, that run as a rig's user.
+// sandboxProcesses counts processes that run as a rig's user. One that is
+// only waiting for its parent (for a killed supervisor's, that is the host's
+// PID 1) is dead.
 func sandboxProcesses() int {
 	n := 0
 	statuses, _ := filepath.Glob("/proc/[0-9]*/status")
 	for _, status := range statuses {
 		data, _ := os.ReadFile(status)
-		if strings.Contains(string(data), fmt.Sprintf("\nUid:\t%d\t", testrig.User)) {
+		text := string(data)
+		if strings.Contains(text, fmt.Sprintf("\nUid:\t%d\t", testrig.User)) && !strings.Contains(text, "\nState:\tZ") {
 			n++
 		}
 	}
