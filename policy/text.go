@@ -37,7 +37,7 @@ func (d *decoder) parseYAML(data []byte) *yaml.Node {
 	var document yaml.Node
 	if err := loader.Load(&document); err != nil {
 		if !errors.Is(err, io.EOF) {
-			d.syntax(err)
+			d.syntax(data, err)
 		}
 		return nil
 	}
@@ -47,7 +47,7 @@ func (d *decoder) parseYAML(data []byte) *yaml.Node {
 		d.problemAt(position{next.Line, next.Column}, "", faultf("declare one thing per file; remove the document separator and what follows",
 			"a second YAML document follows the first"))
 	case !errors.Is(err, io.EOF):
-		d.syntax(err)
+		d.syntax(data, err)
 	}
 	if len(document.Content) == 0 {
 		return nil
@@ -65,7 +65,7 @@ func boundedDepth(depth int, _ *yaml.DepthContext) error {
 }
 
 // syntax reports what the YAML reader could not read.
-func (d *decoder) syntax(err error) {
+func (d *decoder) syntax(data []byte, err error) {
 	var load *yaml.LoadError
 	if !errors.As(err, &load) || load.Mark.Line == 0 {
 		d.wholeFile(faultf("check the file with any YAML reader", "not valid YAML: %v", err))
@@ -78,8 +78,20 @@ func (d *decoder) syntax(err error) {
 	if load.ContextMsg != "" {
 		message = load.ContextMsg + ": " + message
 	}
-	d.problemAt(position{load.Mark.Line, max(1, load.Mark.Column)}, "",
+	d.problemAt(inside(data, position{load.Mark.Line, load.Mark.Column}), "",
 		faultf(hint, "not valid YAML: %s", message))
+}
+
+// inside moves a place that the YAML reader gives past the end of the file, or
+// of a line, back to that end.
+func inside(data []byte, where position) position {
+	rows := bytes.Split(data, []byte("\n"))
+	line := min(where.line, len(rows))
+	column := max(1, where.column)
+	if end := utf8.RuneCount(rows[line-1]) + 1; line < where.line || column > end {
+		column = end
+	}
+	return position{line, column}
 }
 
 // checkText refuses bytes that a person reviewing the file would not see as
