@@ -35,6 +35,15 @@ func TestExitCodesAndSignalsAreReported(t *testing.T) {
 	}
 }
 
+// The end of a command that ends at once meets the word that it was started.
+func TestQuickCommandsAlwaysReport(t *testing.T) {
+	for range 30 {
+		if got := run(t, command("/bin/false"), ""); got.Code != 1 {
+			t.Fatalf("got %+v", got)
+		}
+	}
+}
+
 func TestStdioKeepsBytesOrderAndEnds(t *testing.T) {
 	data := make([]byte, 3<<20)
 	rand.NewChaCha8([32]byte{1}).Read(data)

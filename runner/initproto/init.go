@@ -142,11 +142,15 @@ func (i *Init) Control() (*Signal, *Resize, error) {
 	return nil, &r, i.over(err)
 }
 
-// Exit reports the end of the command; it is the last frame.
+// Exit reports the end of the command; it is the last frame. No Control gives
+// ErrOrder before it is sent: whoever then ends the process would lose it.
 func (i *Init) Exit(e Exit) error {
-	if err := i.move(initRunning, initOver); err != nil {
-		return err
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.state != initRunning {
+		return ErrOrder
 	}
+	i.state = initOver
 	return i.conn.Send(Frame{Type: TypeExit, Body: e.Encode()})
 }
 

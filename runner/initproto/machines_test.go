@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -302,6 +303,33 @@ func TestExitIsReadAfterASignalCameTooLate(t *testing.T) {
 	if exit, err := s.Wait(); err != nil || exit.Code != 4 {
 		t.Errorf("got %+v, %v", exit, err)
 	}
+}
+
+// slowSend is a transport on which sending takes until it is released.
+type slowSend struct {
+	blocking
+	entered, release chan struct{}
+	sent             atomic.Bool
+}
+
+func (s *slowSend) send(p, oob []byte) (int, error) {
+	close(s.entered)
+	<-s.release
+	s.sent.Store(true)
+	return len(p), nil
+}
+
+// PID 1 ends when Control does, so that must not overtake the report.
+func TestControlDoesNotEndBeforeTheExitIsSent(t *testing.T) {
+	slow := &slowSend{entered: make(chan struct{}), release: make(chan struct{})}
+	i := &Init{conn: &Conn{slow}, state: initRunning}
+	done := beside(func() error { return i.Exit(Exit{}) })
+	<-slow.entered
+	time.AfterFunc(20*time.Millisecond, func() { close(slow.release) })
+	if _, _, err := i.Control(); err != ErrOrder || !slow.sent.Load() {
+		t.Errorf("control gave %v; exit sent: %v", err, slow.sent.Load())
+	}
+	must(t, <-done)
 }
 
 func TestResizeWithoutTerminalIsRefusedAtBothEnds(t *testing.T) {
