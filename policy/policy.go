@@ -6,6 +6,12 @@
 // the environment or a log, so the same input gives the same answer on every
 // machine. What only a machine can tell (does the user exist, is the source a
 // symlink) is checked where the policy is used.
+//
+// Read fields.go first: one table says of every key its type, range, default
+// and meaning, and Parse, Show, Explain and Schema only walk that table. What
+// no single key can tell is in rules.go, what is valid but should be looked
+// at in review.go, which host paths and variables are refused, and why, in
+// paths.go and environment.go.
 package policy
 
 import (
