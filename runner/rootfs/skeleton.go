@@ -33,6 +33,8 @@ func fillSkeleton(root int, p *policy.Policy, who Identity, sources *sources) er
 	for _, target := range mountPoints {
 		s.dir(target)
 	}
+	// runc gives a tmpfs the mode of its mount point, whatever its options say.
+	s.keep("set mode of", "/tmp", unix.Fchmodat(root, "tmp", unix.S_ISVTX|0o777, 0))
 	for _, b := range sources.binds {
 		if b.directory {
 			s.dir(b.target)
