@@ -187,6 +187,30 @@ func TestCommandThatIgnoresItsClosedStdoutIsEnded(t *testing.T) {
 	}
 }
 
+// splice(2) does not tell of the end of its input while its output is full.
+func TestEndIsNoticedThoughTheOutputIsFull(t *testing.T) {
+	host := &servertest.Host{Causes: make(chan error, 1)}
+	c := serve(t, host)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(t.Context(), &client.Exec{Request: shell("head -c 100000 /dev/zero"), Stdout: write})
+		write.Close()
+		done <- err
+	}()
+	<-host.Causes // the command has ended, and 100000 bytes are more than a pipe holds
+	if n, err := io.Copy(io.Discard, read); n != 100000 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPanicOfAWriterReachesTheCaller(t *testing.T) {
 	c := serve(t, &servertest.Host{})
 	defer func() {

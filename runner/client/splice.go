@@ -78,7 +78,7 @@ func errIfMoved(moved bool) error {
 
 type splicer struct {
 	moved, ended, grown bool
-	full                bool // there is input, and no room for it
+	full                bool // there is input or its end, and no room
 	err                 error
 }
 
@@ -88,9 +88,11 @@ func (s *splicer) move(in, out int) bool {
 	s.err, s.full = nil, false
 	switch {
 	case err == unix.EAGAIN:
-		// Either side can be what is not ready.
-		waiting, err := unix.IoctlGetInt(in, unix.TIOCINQ)
-		s.full = err == nil && waiting > 0
+		// Either side can be what is not ready. An end counts as input: where
+		// there is no room, splice does not tell of it, nor epoll(7) again.
+		input := []unix.PollFd{{Fd: int32(in), Events: unix.POLLIN}}
+		n, err := unix.Poll(input, 0)
+		s.full = n > 0 || err != nil
 		return s.full
 	case err == unix.EINTR:
 	case err != nil:

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/client"
+)
+
+func newExecCommand() *cli.Command {
+	env := &envFlag{}
+	return &cli.Command{
+		Name:        "exec",
+		Usage:       "run one command in a sandbox of its own",
+		ArgsUsage:   "-- COMMAND [ARG…]",
+		Description: exitCodesHelp,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "policy", Value: api.DefaultPolicy, Usage: "`NAME` of the policy"},
+			&cli.StringFlag{Name: "cwd", Usage: "`DIR` inside the sandbox to start in"},
+			&cli.GenericFlag{Name: "e", Value: env, Usage: "set `NAME=VALUE`, or pass on creel's own NAME; may be repeated"},
+			&cli.GenericFlag{Name: "env", Value: env, Hidden: true}, // no alias: those exclude each other
+			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "pass stdin on"},
+			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "run on a terminal made inside the sandbox"},
+			&cli.DurationFlag{Name: "timeout", Usage: "end it after `DURATION`, such as 90s; the policy's own limit still holds"},
+			&cli.StringFlag{Name: "session", Usage: "`NAME` that ps and the receipt show"},
+			&cli.StringFlag{Name: "result", Usage: "write how it ended to `FILE`, as JSON"},
+			&cli.IntFlag{Name: "result-fd", Value: noFD, Usage: "write how it ended to descriptor `N`, as JSON"},
+		},
+		UseShortOptionHandling: true, // -it
+		Action:                 runExec,
+	}
+}
+
+func runExec(c *cli.Context) error {
+	sink, err := openResult(c)
+	if err != nil {
+		return err
+	}
+	result, err := execute(c)
+	if sinkErr := sink.write(result, err); sinkErr != nil && err == nil {
+		return sinkErr
+	}
+	if err != nil {
+		return err
+	}
+	return ended(result)
+}
+
+// execute runs the command and returns how it ended. A terminal is restored
+// when it returns, and when it panics.
+func execute(c *cli.Context) (*api.Result, error) {
+	request, err := execRequest(c)
+	if err != nil {
+		return nil, err
+	}
+	run := &client.Exec{Request: *request, Stdout: os.Stdout, Stderr: os.Stderr}
+	if sameFile(unix.Stdout, unix.Stderr) {
+		run.Stderr = run.Stdout // one pipe keeps the order of both
+	}
+	if c.Bool("interactive") {
+		run.Stdin = os.Stdin
+	}
+	// EPIPE must arrive as an error: the command is told first.
+	signal.Ignore(unix.SIGPIPE)
+	ctx, cancel := context.WithCancelCause(c.Context)
+	defer cancel(nil)
+	f := newForwarder(cancel, request.TTY)
+	defer f.stop()
+	run.Control, run.Started = f.control, f.started
+	if request.TTY && run.Stdin != nil {
+		raw, err := makeRaw(unix.Stdin)
+		if err != nil {
+			return nil, err
+		}
+		defer raw.restore()
+		f.continued = raw.again
+	}
+	f.start()
+	return newClient().Exec(ctx, run)
+}
+
+func execRequest(c *cli.Context) (*api.ExecRequest, error) {
+	if c.NArg() == 0 {
+		return nil, usagef(c, "there is no command; give it after --: creel exec -- ls -l")
+	}
+	for _, flag := range []string{"policy", "cwd", "session"} {
+		if !utf8.ValidString(c.String(flag)) {
+			return nil, usagef(c, "--%s is not UTF-8", flag)
+		}
+	}
+	if c.IsSet("timeout") && c.Duration("timeout") <= 0 {
+		return nil, usagef(c, "--timeout must be more than zero")
+	}
+	env, err := c.Generic("e").(*envFlag).resolve(os.LookupEnv)
+	if err != nil {
+		return nil, usagef(c, "%v", err)
+	}
+	request := &api.ExecRequest{
+		Policy:  c.String("policy"),
+		Cwd:     c.String("cwd"),
+		Env:     env,
+		TTY:     c.Bool("tty"),
+		Timeout: c.Duration("timeout"),
+		Session: c.String("session"),
+	}
+	for _, word := range c.Args().Slice() {
+		request.Argv = append(request.Argv, []byte(word))
+	}
+	if request.TTY {
+		return request, addTerminal(request)
+	}
+	return request, nil
+}
+
+// ended turns how a command ended into creel's own end, with a word about
+// every end that the command did not choose.
+func ended(result *api.Result) error {
+	told := &api.Error{Code: result.Reason, ExitCode: result.ExitCode}
+	explain := fmt.Sprintf("`creel policy explain %s` shows its limits", result.Policy)
+	switch result.Reason {
+	case api.ReasonTimeout:
+		told.Message = fmt.Sprintf("the command was ended at its time limit, after %v", result.Wall.Round(time.Millisecond))
+		told.Hint = explain + "; --timeout can only shorten it"
+	case api.ReasonOutputLimit:
+		told.Message, told.Hint = "the command was ended: it wrote more output than its policy allows", explain
+	case api.ReasonOOM:
+		told.Message, told.Hint = "the command was ended: it used more memory than its policy allows", explain
+	case api.ReasonKilled:
+		told.Message = "the sandbox was ended by an operator, or because the supervisor stopped"
+	case api.ReasonNotFound:
+		told.Message = "there is no such command in the sandbox"
+		told.Hint = fmt.Sprintf("its PATH and files are those of the policy: `creel policy explain %s`", result.Policy)
+	case api.ReasonNotExecutable:
+		told.Message = "the command cannot be executed in the sandbox"
+		told.Hint = "it lacks the right to, or its interpreter is missing there"
+	case api.ReasonFailed:
+		told.Message = "the command could not be run"
+		told.Hint = "the supervisor's log may say more: journalctl -u creeld"
+	default:
+		return exitCode(result.ExitCode)
+	}
+	return told
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/creel-sandbox/creel/runner/api"
+)
+
+func newLogsCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "logs",
+		Usage:     "print the kept output of one sandbox",
+		ArgsUsage: "ID",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the sandbox ends"},
+		},
+		Action: runLogs,
+	}
+}
+
+func runLogs(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usagef(c, "logs takes one ID")
+	}
+	request := api.LogsRequest{ID: c.Args().First(), Follow: c.Bool("follow")}
+	return newClient().Logs(c.Context, request, func(chunk api.LogChunk) error {
+		to := os.Stdout
+		if chunk.Stream == "stderr" {
+			to = os.Stderr
+		}
+		_, err := to.Write(chunk.Data)
+		return err
+	})
+}

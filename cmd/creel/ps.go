@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+
+	"github.com/creel-sandbox/creel/runner/api"
+)
+
+func jsonFlag() *cli.BoolFlag {
+	return &cli.BoolFlag{Name: "json", Usage: "print JSON, whose keys stay the same between versions"}
+}
+
+func newPsCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "ps",
+		Usage: "list sandboxes",
+		Flags: []cli.Flag{
+			jsonFlag(),
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "list ended ones too"},
+		},
+		Action: runPs,
+	}
+}
+
+func runPs(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usagef(c, "ps takes no arguments")
+	}
+	reply, err := newClient().Ps(c.Context, c.Bool("all"))
+	if err != nil {
+		return err
+	}
+	for _, notice := range reply.Notices {
+		fmt.Fprintf(os.Stderr, "creel: notice: %s\n", printable(notice))
+	}
+	if c.Bool("json") {
+		return printJSON(os.Stdout, reply)
+	}
+	var rows [][]string
+	for i := range reply.Sandboxes {
+		rows = append(rows, psRow(&reply.Sandboxes[i], time.Now()))
+	}
+	return printTable(os.Stdout, []string{"ID", "POLICY", "COMMAND", "CALLER", "CREATED", "STATE", "PIDS", "WEAKER"}, rows)
+}
+
+func psRow(s *api.Sandbox, now time.Time) []string {
+	state := s.State
+	if s.Result != nil {
+		state = fmt.Sprintf("%s (%s, %d)", s.State, s.Result.Reason, s.Result.ExitCode)
+	}
+	created := "-"
+	if !s.Created.IsZero() {
+		created = units.HumanDuration(now.Sub(s.Created)) + " ago"
+	}
+	command := "-"
+	if s.Command != "" {
+		command = strconv.Quote(shortened(s.Command, 40))
+	}
+	return []string{
+		shortID(s.ID), s.Policy, command, orDash(s.Caller), created, state,
+		strconv.Itoa(s.Processes), orDash(strings.Join(s.Weaker, ",")),
+	}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
