@@ -33,18 +33,24 @@ type Rig struct {
 	Workspace string // mounted rw at /workspace by the default policy
 	Policies  string
 	config    string
-	env       []string
+	env, args []string
 	bin       string
 
 	creeld *exec.Cmd
 	log    *lockedBuffer
+	stderr io.Writer // the log, and a copy of it where one is asked for
 }
 
 // Options change a rig from its defaults.
 type Options struct {
 	Runtime string // default crun
-	// Env is added to the supervisor's environment.
-	Env []string
+	// Env is added to the supervisor's environment, and Args to its flags.
+	Env, Args []string
+	// Log gets a copy of what the supervisor logs.
+	Log io.Writer
+	// Binaries is the directory of binaries built before, by Build; left out,
+	// they are built now.
+	Binaries string
 	// Policy is added to the default policy, exec-default.
 	Policy string
 }
@@ -56,13 +62,20 @@ func Start(t testing.TB, o Options) *Rig {
 	if o.Runtime == "" {
 		o.Runtime = Runtimes[0]
 	}
+	if o.Binaries == "" {
+		o.Binaries = Binaries(t)
+	}
 	// Short, since a socket's path has at most 107 bytes (unix(7)), and
 	// passable, since the sandbox's user walks it.
 	dir, err := os.MkdirTemp("/tmp", "creel-")
 	check(t, err)
 	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
 	r := &Rig{t: t, Dir: dir, Workspace: dir + "/workspace", Policies: dir + "/policies", config: dir + "/creel.yaml",
-		env: o.Env, bin: Binaries(t), log: &lockedBuffer{}}
+		env: o.Env, args: o.Args, bin: o.Binaries, log: &lockedBuffer{}}
+	r.stderr = r.log
+	if o.Log != nil {
+		r.stderr = io.MultiWriter(r.log, o.Log)
+	}
 	check(t, os.Chmod(dir, 0o711))
 	check(t, os.Mkdir(r.Workspace, 0o755))
 	check(t, os.Chown(r.Workspace, User, User))
@@ -109,9 +122,9 @@ func (r *Rig) WriteConfig(text string) {
 // StartSupervisor starts creeld and returns once it answers.
 func (r *Rig) StartSupervisor() {
 	r.t.Helper()
-	cmd := exec.Command(filepath.Join(r.bin, "creeld"), "--config", r.config)
+	cmd := exec.Command(filepath.Join(r.bin, "creeld"), append([]string{"--config", r.config}, r.args...)...)
 	cmd.Env = append(os.Environ(), r.env...)
-	cmd.Stderr = r.log
+	cmd.Stderr = r.stderr
 	check(r.t, cmd.Start())
 	r.creeld = cmd
 	r.Eventually("creeld answers", func() bool {
@@ -220,7 +233,8 @@ func (r *Rig) Holds(holds func() bool) bool {
 	return true
 }
 
-var build = sync.OnceValues(func() (string, error) {
+// Build builds creel, creeld and creel-init once and gives their directory.
+var Build = sync.OnceValues(func() (string, error) {
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return "", fmt.Errorf("find module: %w", err)
@@ -235,7 +249,7 @@ var build = sync.OnceValues(func() (string, error) {
 // Binaries builds creel, creeld and creel-init and gives their directory.
 func Binaries(t testing.TB) string {
 	t.Helper()
-	dir, err := build()
+	dir, err := Build()
 	check(t, err)
 	return dir
 }
