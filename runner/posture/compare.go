@@ -7,10 +7,17 @@ import (
 	"strings"
 )
 
-// The descriptors that creel-init and its waiting child may hold: the null
-// device as standard streams, the control socket, the socket between the two
-// and the Go runtime's poller. Nothing that names a file or directory.
-var allowedFDs = []string{"/dev/null", "socket:[", "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[pidfd]", "pipe:["}
+// The descriptors that creel-init and its waiting child may hold, besides the
+// null device and sockets: a hold on the child and what the Go runtime waits
+// with. Nothing that names a file or directory.
+var allowedFDs = []string{"anon_inode:[pidfd]", "anon_inode:[eventpoll]", "anon_inode:[eventfd]"}
+
+// roles are the two processes of a sandbox that waits, in their order, with
+// the sockets each has: to the supervisor, and between the two.
+var roles = []struct {
+	name    string
+	sockets int
+}{{"init", 2}, {"waiting child", 1}}
 
 // Compare lists every difference between what was predicted and what is; an
 // empty list means that all of it holds.
@@ -37,8 +44,11 @@ func (c *comparison) equal(what string, want, got any) {
 
 func (c *comparison) namespaces(want Prediction, got *Posture) {
 	c.equal("namespaces shared with the host", strings.Join(want.Shared, " "), strings.Join(got.SharedNamespaces, " "))
+	c.equal("namespaces made elsewhere", "", strings.Join(got.ForeignNamespaces, " "))
 	c.equal("uid map", want.UIDMap, got.UIDMap)
 	c.equal("gid map", want.GIDMap, got.GIDMap)
+	c.equal("routes off the loopback", "", strings.Join(got.Routes, "; "))
+	c.equal("PID namespace that /proc shows", got.Namespaces["pid"], got.ProcOf)
 }
 
 func (c *comparison) mounts(want Prediction, got *Posture) {
@@ -66,11 +76,19 @@ func (c *comparison) mount(want PredictedMount, got Mount) {
 			c.differ("mount %s: want %s, kernel says %s", got.Target, flag, strings.Join(got.Flags, ","))
 		}
 	}
-	for _, flag := range want.Without {
-		if slices.Contains(got.Flags, flag) {
-			c.differ("mount %s: want no %s, kernel says %s", got.Target, flag, strings.Join(got.Flags, ","))
-		}
+	if want.Own && got.OnHost {
+		c.differ("mount %s: is a file system of the host", got.Target)
 	}
+	if want.Root != "" {
+		c.equal("mount "+got.Target+": part of its file system", want.Root, got.Root)
+	}
+	if want.Size != 0 {
+		c.equal("mount "+got.Target+": size", want.Size, got.Size)
+	}
+	if want.Inodes != 0 {
+		c.equal("mount "+got.Target+": inodes", want.Inodes, got.Inodes)
+	}
+	c.equal("mount "+got.Target+": propagation", "", got.Propagation)
 	if want.Ino != 0 && (want.Dev != got.Dev || want.Ino != got.Ino) {
 		c.differ("mount %s: is not the source that was opened (device %#x inode %d, kernel says %#x %d)",
 			got.Target, want.Dev, want.Ino, got.Dev, got.Ino)
@@ -98,33 +116,45 @@ func (c *comparison) cgroups(want Prediction, got *Posture) {
 }
 
 func (c *comparison) processes(want Prediction, got *Posture) {
-	c.equal("processes before the command", 2, len(got.Processes))
-	for i, p := range got.Processes {
-		name := "init"
-		if i > 0 {
-			name = "waiting child"
-		} else {
+	c.equal("processes before the command", len(roles), len(got.Processes))
+	for i, p := range got.Processes[:min(len(roles), len(got.Processes))] {
+		if i == 0 {
 			c.equal("pid of init in the sandbox", 1, p.NSPid)
 		}
-		c.equal(name+": uids", strings.Repeat(" "+want.UID, 4), " "+strings.Join(p.UIDs, " "))
-		c.equal(name+": gids", strings.Repeat(" "+want.GID, 4), " "+strings.Join(p.GIDs, " "))
-		c.equal(name+": supplementary groups", "", strings.Join(p.Groups, " "))
-		c.equal(name+": capabilities", "", strings.Join(p.Capabilities, " "))
-		c.equal(name+": no new privileges", true, p.NoNewPrivs)
-		c.equal(name+": seccomp mode", 2, p.Seccomp)
-		c.equal(name+": seccomp filters", 1, p.Filters)
-		c.equal(name+": dumpable", false, p.Dumpable)
-		c.equal(name+": core limit", "0 0", p.Core)
-		c.equal(name+": open files limit", want.NoFile, p.NoFile)
-		c.descriptors(name, p.FDs)
+		name := roles[i].name
+		c.process(name, want, p)
+		c.descriptors(name, p.FDs, roles[i].sockets)
 	}
 }
 
-func (c *comparison) descriptors(name string, fds []FD) {
+func (c *comparison) process(name string, want Prediction, p Process) {
+	c.equal(name+": uids", strings.Repeat(" "+want.UID, 4), " "+strings.Join(p.UIDs, " "))
+	c.equal(name+": gids", strings.Repeat(" "+want.GID, 4), " "+strings.Join(p.GIDs, " "))
+	c.equal(name+": supplementary groups", "", strings.Join(p.Groups, " "))
+	c.equal(name+": capabilities", "", strings.Join(p.Capabilities, " "))
+	c.equal(name+": no new privileges", true, p.NoNewPrivs)
+	c.equal(name+": seccomp mode", 2, p.Seccomp)
+	c.equal(name+": seccomp filters", want.Filters, p.Filters)
+	c.equal(name+": dumpable", false, p.Dumpable)
+	c.equal(name+": program", want.Exe, p.Exe)
+	c.equal(name+": namespaces other than init's", "", strings.Join(p.Elsewhere, " "))
+	c.equal(name+": working directory is the root", true, p.AtRoot)
+	c.equal(name+": oom_score_adj", want.OOMScoreAdj, p.OOMScoreAdj)
+	for _, limit := range slices.Sorted(maps.Keys(want.RLimits)) {
+		c.equal(name+": limit "+limit, want.RLimits[limit], p.Limits[limit])
+	}
+}
+
+func (c *comparison) descriptors(name string, fds []FD, sockets int) {
 	for _, fd := range fds {
-		allowed := slices.ContainsFunc(allowedFDs, func(prefix string) bool { return strings.HasPrefix(fd.Target, prefix) })
-		if !allowed {
+		switch {
+		case strings.HasPrefix(fd.Target, "socket:["):
+			sockets--
+		case fd.Rdev != nullDevice && !slices.Contains(allowedFDs, fd.Target):
 			c.differ("%s: descriptor %d is %s", name, fd.Number, fd.Target)
 		}
+	}
+	if sockets != 0 {
+		c.differ("%s: %+d sockets besides its own", name, -sockets)
 	}
 }

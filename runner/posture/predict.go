@@ -1,9 +1,10 @@
 package posture
 
 import (
+	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -24,22 +25,30 @@ type Subject struct {
 
 // Prediction is what the kernel must say of a sandbox that waits for its job.
 type Prediction struct {
-	Shared []string // namespaces that may be the supervisor's own
-	UIDMap string
-	GIDMap string
-	Mounts map[string]PredictedMount // by target
-	Cgroup string
-	Limits cgroup.Limits
-	UID    string
-	GID    string
-	NoFile string
+	Shared      []string // namespaces that may be the supervisor's own
+	UIDMap      string
+	GIDMap      string
+	Mounts      map[string]PredictedMount // by target
+	Cgroup      string
+	Limits      cgroup.Limits
+	UID         string
+	GID         string
+	Exe         File // creel-init
+	Filters     int  // seccomp filters
+	OOMScoreAdj int
+	RLimits     map[string]string // soft and hard, by the names of /proc/PID/limits
 }
 
 // PredictedMount is what must be found at one target.
 type PredictedMount struct {
 	FSTypes []string // any of them; empty: any
 	With    []string // flags that must be set
-	Without []string // flags that must not be
+	// Own says that it must be a file system the host does not see, and Root,
+	// when not empty, which part of it.
+	Own  bool
+	Root string
+	// Size in bytes and Inodes, when not zero, bound a tmpfs.
+	Size, Inodes int64
 	// Dev and Ino, when Ino is not zero, identify the source that was opened.
 	Dev, Ino uint64
 	Rdev     uint64 // of a device
@@ -47,28 +56,28 @@ type PredictedMount struct {
 
 var (
 	nullDevice = unix.Mkdev(1, 3)
-	// devices are the nodes of /dev a sandbox has (OCI config-linux, "Default
+	// deviceNodes are the nodes of /dev a sandbox has (OCI config-linux, "Default
 	// Devices"); with a user namespace each is a bind mount of the host's.
-	devices = map[string]uint64{
+	deviceNodes = map[string]uint64{
 		"/dev/null": nullDevice, "/dev/zero": unix.Mkdev(1, 5), "/dev/full": unix.Mkdev(1, 7),
 		"/dev/random": unix.Mkdev(1, 8), "/dev/urandom": unix.Mkdev(1, 9), "/dev/tty": unix.Mkdev(5, 0),
 	}
 )
 
 // Predict says what the posture of a sandbox must be.
-func Predict(s Subject) Prediction {
+func Predict(s Subject) (Prediction, error) {
 	id := func(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 	limits := s.Policy.Limits
-	nofile := strconv.FormatInt(limits.NoFile, 10)
 	p := Prediction{
 		Mounts: map[string]PredictedMount{},
 		Cgroup: s.Cgroup.Path(s.ID),
 		UID:    id(s.Who.UID), GID: id(s.Who.GID),
-		NoFile: nofile + " " + nofile,
 		Limits: cgroup.Limits{
 			Memory: limits.Memory &^ int64(os.Getpagesize()-1), Swap: 0,
 			Pids: limits.Pids, CPUQuota: spec.CPUQuota(limits), CPUPeriod: spec.CPUPeriod,
 		},
+		OOMScoreAdj: spec.OOMScoreAdj,
+		RLimits:     rlimits(limits),
 	}
 	if s.Policy.UserNamespace == policy.UserNamespaceOff {
 		p.Shared = []string{"user"}
@@ -78,7 +87,37 @@ func Predict(s Subject) Prediction {
 	}
 	p.rootMounts(s)
 	p.kernelMounts(s.Policy)
-	return p
+	return p, p.countFilters()
+}
+
+// countFilters adds the sandbox's floor to the filters that it inherits, such
+// as those of a hardened unit (SystemCallFilter=, systemd.exec(5)).
+func (p *Prediction) countFilters() error {
+	data, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return fmt.Errorf("read own status: %w", err)
+	}
+	own, err := parseStatus(string(data))
+	p.Filters = own.Filters + 1
+	return err
+}
+
+// rlimits are the resource limits that the policy or creel itself sets, by
+// their names in /proc/PID/limits; they may be neither raised nor lowered.
+func rlimits(l policy.Limits) map[string]string {
+	both := func(n int64) string { return fmt.Sprintf("%d %[1]d", n) }
+	limits := map[string]string{
+		"Max core file size":    both(0),
+		"Max locked memory":     both(spec.LockedMemory),
+		"Max msgqueue size":     both(spec.MessageQueues),
+		"Max open files":        both(l.NoFile),
+		"Max nice priority":     both(0),
+		"Max realtime priority": both(0),
+	}
+	if l.FileSize > 0 {
+		limits["Max file size"] = both(l.FileSize)
+	}
+	return limits
 }
 
 func idMap(id string) string {
@@ -91,11 +130,19 @@ func (p *Prediction) rootMounts(s Subject) {
 	if !s.Policy.Root.Host {
 		fsType = "overlay"
 	}
-	p.Mounts["/"] = PredictedMount{FSTypes: []string{fsType}, With: []string{"ro", "nosuid", "nodev"}}
+	p.Mounts["/"] = PredictedMount{
+		FSTypes: []string{fsType}, With: []string{"ro", "nosuid", "nodev"}, Root: "/", Dev: s.Root.Dev, Ino: s.Root.Ino,
+	}
 	for _, m := range s.Root.Mounts {
 		flags := []string{"ro", "nosuid", "nodev"}
 		if m.Writable {
 			flags[0] = "rw"
+		}
+		if m.NoExec {
+			flags = append(flags, "noexec")
+		}
+		if m.Target == rootfs.InitTarget {
+			p.Exe = File{m.Dev, m.Ino}
 		}
 		p.Mounts[m.Target] = PredictedMount{With: flags, Dev: m.Dev, Ino: m.Ino}
 	}
@@ -104,13 +151,16 @@ func (p *Prediction) rootMounts(s Subject) {
 // kernelMounts are the sandbox's own file systems and what covers parts of
 // /proc.
 func (p *Prediction) kernelMounts(declared *policy.Policy) {
-	p.Mounts["/proc"] = PredictedMount{FSTypes: []string{"proc"}, With: []string{"nosuid", "nodev", "noexec"}}
-	p.Mounts["/dev"] = PredictedMount{FSTypes: []string{"tmpfs"}, With: []string{"nosuid", "noexec"}}
-	p.Mounts["/dev/pts"] = PredictedMount{FSTypes: []string{"devpts"}, With: []string{"nosuid", "noexec"}}
-	p.Mounts["/dev/shm"] = PredictedMount{FSTypes: []string{"tmpfs"}, With: []string{"nosuid", "nodev", "noexec"}}
-	p.Mounts["/tmp"] = PredictedMount{FSTypes: []string{"tmpfs"}, With: []string{"nosuid", "nodev"}}
+	own := func(fsType string, size, inodes int64, flags ...string) PredictedMount {
+		return PredictedMount{FSTypes: []string{fsType}, With: flags, Own: true, Root: "/", Size: wholePages(size), Inodes: inodes}
+	}
+	p.Mounts["/proc"] = own("proc", 0, 0, "nosuid", "nodev", "noexec")
+	p.Mounts["/dev"] = own("tmpfs", spec.DevSize, 0, "nosuid", "noexec")
+	p.Mounts["/dev/pts"] = own("devpts", 0, 0, "nosuid", "noexec")
+	p.Mounts["/dev/shm"] = own("tmpfs", spec.ShmSize, 0, "nosuid", "nodev", "noexec")
+	p.Mounts["/tmp"] = own("tmpfs", declared.Tmp.Size, declared.Tmp.Inodes, "nosuid", "nodev")
 	if declared.UserNamespace != policy.UserNamespaceOff {
-		for path, device := range devices {
+		for path, device := range deviceNodes {
 			p.Mounts[path] = PredictedMount{Rdev: device}
 		}
 	}
@@ -119,14 +169,22 @@ func (p *Prediction) kernelMounts(declared *policy.Policy) {
 		if info, err := os.Stat(path); err != nil {
 			continue
 		} else if info.IsDir() {
-			p.Mounts[path] = PredictedMount{FSTypes: []string{"tmpfs"}, With: []string{"ro"}}
+			p.Mounts[path] = PredictedMount{FSTypes: []string{"tmpfs"}, With: []string{"ro"}, Own: true}
 		} else {
 			p.Mounts[path] = PredictedMount{Rdev: nullDevice}
 		}
 	}
 	for _, path := range spec.ReadonlyPaths {
 		if _, err := os.Stat(path); err == nil {
-			p.Mounts[filepath.Clean(path)] = PredictedMount{FSTypes: []string{"proc"}, With: []string{"ro"}}
+			p.Mounts[path] = PredictedMount{
+				FSTypes: []string{"proc"}, With: []string{"ro"}, Own: true, Root: strings.TrimPrefix(path, "/proc"),
+			}
 		}
 	}
+}
+
+// wholePages rounds up, as tmpfs does (Documentation/filesystems/tmpfs.rst).
+func wholePages(size int64) int64 {
+	page := int64(os.Getpagesize())
+	return (size + page - 1) / page * page
 }

@@ -1,15 +1,15 @@
 package posture
 
 import (
+	"errors"
 	"fmt"
-	"maps"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/cgroup"
@@ -21,23 +21,26 @@ var namespaceTypes = []string{"cgroup", "ipc", "mnt", "net", "pid", "user", "uts
 // Read reads the posture of the sandbox id, whose init has the host pid.
 // The init must not be reaped meanwhile, or the number could be another's.
 func Read(init int, h *cgroup.Hierarchy, id string) (*Posture, error) {
-	p := &Posture{Namespaces: map[string]string{}}
+	p := &Posture{}
 	pids, err := h.Procs(id)
 	if err != nil {
 		return nil, fmt.Errorf("read processes: %w", err)
 	}
+	if err := p.readNamespaces(init); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(pids, func(a, b int) int { return order(a, init) - order(b, init) })
 	for _, pid := range pids {
-		process, err := readProcess(pid)
+		process, err := readProcess(pid, p.Namespaces)
+		if pid != init && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH)) {
+			continue // a command's process that has ended since
+		}
 		if err != nil {
 			return nil, err
 		}
 		p.Processes = append(p.Processes, process)
 	}
-	if err := p.readNamespaces(init); err != nil {
-		return nil, err
-	}
-	if p.Mounts, err = readMounts(init); err != nil {
+	if err := p.readMounts(init); err != nil {
 		return nil, err
 	}
 	if p.Cgroups, err = readCgroups(init); err != nil {
@@ -62,31 +65,106 @@ func procFile(pid int, name string) string {
 }
 
 func (p *Posture) readNamespaces(pid int) error {
-	for _, kind := range namespaceTypes {
-		theirs, err := os.Readlink(procFile(pid, "ns/"+kind))
-		if err != nil {
-			return fmt.Errorf("read namespace: %w", err)
-		}
-		ours, err := os.Readlink("/proc/self/ns/" + kind)
-		if err != nil {
-			return fmt.Errorf("read own namespace: %w", err)
-		}
-		p.Namespaces[kind] = theirs
-		if theirs == ours {
+	var err error
+	if p.Namespaces, err = namespacesOf(pid); err != nil {
+		return err
+	}
+	ours, err := namespacesOf(os.Getpid())
+	if err != nil {
+		return err
+	}
+	for kind, identity := range ours {
+		if p.Namespaces[kind] == identity {
 			p.SharedNamespaces = append(p.SharedNamespaces, kind)
 		}
 	}
-	for _, m := range []struct {
-		name string
-		into *string
-	}{{"uid_map", &p.UIDMap}, {"gid_map", &p.GIDMap}} {
-		data, err := os.ReadFile(procFile(pid, m.name))
-		if err != nil {
-			return fmt.Errorf("read id map: %w", err)
+	slices.Sort(p.SharedNamespaces)
+	for _, kind := range namespaceTypes {
+		if kind == "user" {
+			continue
 		}
-		*m.into = normalizeMap(string(data))
+		owner, err := ownerOf(procFile(pid, "ns/"+kind))
+		if err != nil {
+			return err
+		}
+		if owner != p.Namespaces["user"] {
+			p.ForeignNamespaces = append(p.ForeignNamespaces, kind)
+		}
+	}
+	return p.readNamespaceFiles(pid)
+}
+
+// namespacesOf gives the identity of each namespace of a process.
+func namespacesOf(pid int) (map[string]string, error) {
+	identities := map[string]string{}
+	for _, kind := range namespaceTypes {
+		identity, err := os.Readlink(procFile(pid, "ns/"+kind))
+		if err != nil {
+			return nil, fmt.Errorf("read namespace: %w", err)
+		}
+		identities[kind] = identity
+	}
+	return identities, nil
+}
+
+// ownerOf gives the identity of the user namespace that a namespace was made
+// in (NS_GET_USERNS, ioctl_ns(2)).
+func ownerOf(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("open namespace: %w", err)
+	}
+	defer unix.Close(fd)
+	owner, err := unix.IoctlRetInt(fd, unix.NS_GET_USERNS)
+	if err != nil {
+		return "", fmt.Errorf("read owner of namespace: %w", err)
+	}
+	defer unix.Close(owner)
+	var st unix.Stat_t
+	if err := unix.Fstat(owner, &st); err != nil {
+		return "", fmt.Errorf("read owner of namespace: %w", err)
+	}
+	return fmt.Sprintf("user:[%d]", st.Ino), nil
+}
+
+// readNamespaceFiles reads what /proc tells about the inside of namespaces.
+func (p *Posture) readNamespaceFiles(pid int) error {
+	for _, f := range []struct {
+		name string
+		into func(text string)
+	}{
+		{"uid_map", func(text string) { p.UIDMap = normalizeMap(text) }},
+		{"gid_map", func(text string) { p.GIDMap = normalizeMap(text) }},
+		{"net/route", func(text string) { p.addRoutes(text, routeDevice4) }},
+		{"net/ipv6_route", func(text string) { p.addRoutes(text, routeDevice6) }},
+	} {
+		data, err := os.ReadFile(procFile(pid, f.name))
+		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(f.name, "net/ipv6") {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return fmt.Errorf("read %s of init: %w", f.name, err)
+		}
+		f.into(string(data))
 	}
 	return nil
+}
+
+// The place of the device's name in a line of the two routing tables; the
+// IPv4 table has a line of headings, whose device is called Iface.
+func routeDevice4(fields []string) string { return fields[0] }
+func routeDevice6(fields []string) string { return fields[len(fields)-1] }
+
+func (p *Posture) addRoutes(text string, device func(fields []string) string) {
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		if name := device(fields); name != "lo" && name != "Iface" {
+			p.Routes = append(p.Routes, strings.Join(fields, " "))
+		}
+	}
 }
 
 // normalizeMap sorts the lines of an id map and folds its blanks, since
@@ -105,179 +183,18 @@ func readCgroups(pid int) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read cgroup membership: %w", err)
 	}
+	return parseCgroups(string(data))
+}
+
+// parseCgroups reads /proc/PID/cgroup (cgroups(7)): hierarchy to group.
+func parseCgroups(text string) (map[string]string, error) {
 	groups := map[string]string{}
-	for line := range strings.Lines(string(data)) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+	for line := range strings.Lines(text) {
+		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
 		if len(parts) != 3 {
 			return nil, fmt.Errorf("parse cgroup membership %q: %w", line, unix.EINVAL)
 		}
 		groups[parts[1]] = parts[2]
 	}
 	return groups, nil
-}
-
-func readMounts(pid int) ([]Mount, error) {
-	f, err := os.Open(procFile(pid, "mountinfo"))
-	if err != nil {
-		return nil, fmt.Errorf("open mountinfo: %w", err)
-	}
-	defer f.Close()
-	infos, err := mountinfo.GetMountsFromReader(f, nil)
-	if err != nil {
-		return nil, fmt.Errorf("parse mountinfo: %w", err)
-	}
-	root, err := unix.Open(procFile(pid, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open root of sandbox: %w", err)
-	}
-	defer unix.Close(root)
-	mounts := make([]Mount, 0, len(infos))
-	for _, info := range infos {
-		mount := Mount{
-			Target: info.Mountpoint, FSType: info.FSType, Root: info.Root, Source: info.Source,
-			Flags: strings.Split(info.Options, ","),
-		}
-		if err := mount.identify(root, info.ID); err != nil {
-			return nil, err
-		}
-		mounts = append(mounts, mount)
-	}
-	return mounts, nil
-}
-
-// identify looks at what a process of the sandbox finds at the target, and
-// whether that is this mount or one that lies over it.
-func (m *Mount) identify(root, mountID int) error {
-	relative := strings.TrimPrefix(m.Target, "/")
-	if relative == "" {
-		relative = "."
-	}
-	fd, err := unix.Openat2(root, relative, &unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
-	})
-	if err != nil {
-		return fmt.Errorf("open %s of sandbox: %w", m.Target, err)
-	}
-	defer unix.Close(fd)
-	var st unix.Statx_t
-	mask := unix.STATX_MNT_ID | unix.STATX_INO
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, mask, &st); err != nil {
-		return fmt.Errorf("stat %s of sandbox: %w", m.Target, err)
-	}
-	m.Hidden = st.Mnt_id != uint64(mountID)
-	m.Dev = unix.Mkdev(st.Dev_major, st.Dev_minor)
-	m.Ino = st.Ino
-	m.Rdev = unix.Mkdev(st.Rdev_major, st.Rdev_minor)
-	return nil
-}
-
-func readProcess(pid int) (Process, error) {
-	p := Process{Pid: pid, NoNewPrivs: true, Seccomp: 2, Filters: 1 << 30}
-	tasks, err := os.ReadDir(procFile(pid, "task"))
-	if err != nil {
-		return p, fmt.Errorf("list threads: %w", err)
-	}
-	sets := map[string]bool{}
-	for _, task := range tasks {
-		data, err := os.ReadFile(procFile(pid, "task/"+task.Name()+"/status"))
-		if err != nil {
-			return p, fmt.Errorf("read status: %w", err)
-		}
-		if err := p.addStatus(string(data), sets, task.Name() == strconv.Itoa(pid)); err != nil {
-			return p, fmt.Errorf("parse status of %d: %w", pid, err)
-		}
-	}
-	p.Capabilities = slices.Sorted(maps.Keys(sets))
-	if err := p.readLimits(); err != nil {
-		return p, err
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(procFile(pid, "environ"), &st); err != nil {
-		return p, fmt.Errorf("stat process: %w", err)
-	}
-	// The files in a dumpable process's /proc directory belong to its own
-	// uid, those of any other to root (proc(5)).
-	p.Dumpable = strconv.Itoa(int(st.Uid)) == p.UIDs[1]
-	p.FDs, err = readFDs(pid)
-	return p, err
-}
-
-// addStatus folds the status of one thread into the process, keeping the
-// weakest of what is found.
-func (p *Process) addStatus(text string, sets map[string]bool, leader bool) error {
-	var err error
-	number := func(value string) int {
-		n, convErr := strconv.Atoi(value)
-		if convErr != nil && err == nil {
-			err = convErr
-		}
-		return n
-	}
-	for line := range strings.Lines(text) {
-		key, value, _ := strings.Cut(line, ":")
-		value = strings.TrimSpace(value)
-		switch key {
-		case "NSpid":
-			if fields := strings.Fields(value); leader && len(fields) > 0 {
-				p.NSPid = number(fields[len(fields)-1])
-			}
-		case "Uid":
-			p.UIDs = strings.Fields(value)
-		case "Gid":
-			p.GIDs = strings.Fields(value)
-		case "Groups":
-			p.Groups = strings.Fields(value)
-		case "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb":
-			if strings.Trim(value, "0") != "" {
-				sets[key+"="+value] = true
-			}
-		case "NoNewPrivs":
-			p.NoNewPrivs = p.NoNewPrivs && value == "1"
-		case "Seccomp":
-			p.Seccomp = min(p.Seccomp, number(value))
-		case "Seccomp_filters":
-			p.Filters = min(p.Filters, number(value))
-		}
-	}
-	if len(p.UIDs) != 4 || len(p.GIDs) != 4 {
-		return fmt.Errorf("no credentials: %w", unix.EINVAL)
-	}
-	return err
-}
-
-func (p *Process) readLimits() error {
-	data, err := os.ReadFile(procFile(p.Pid, "limits"))
-	if err != nil {
-		return fmt.Errorf("read limits: %w", err)
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "Max core file size"); ok {
-			p.Core = strings.Join(strings.Fields(rest)[:2], " ")
-		}
-		if rest, ok := strings.CutPrefix(line, "Max open files"); ok {
-			p.NoFile = strings.Join(strings.Fields(rest)[:2], " ")
-		}
-	}
-	return nil
-}
-
-func readFDs(pid int) ([]FD, error) {
-	entries, err := os.ReadDir(procFile(pid, "fd"))
-	if err != nil {
-		return nil, fmt.Errorf("list descriptors: %w", err)
-	}
-	var fds []FD
-	for _, entry := range entries {
-		number, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			return nil, fmt.Errorf("parse descriptor: %w", err)
-		}
-		target, err := os.Readlink(procFile(pid, "fd/"+entry.Name()))
-		if err != nil {
-			return nil, fmt.Errorf("read descriptor: %w", err)
-		}
-		fds = append(fds, FD{number, target})
-	}
-	return fds, nil
 }

@@ -74,7 +74,14 @@ func (b bind) attach(root int) (Mount, error) {
 	if err := unix.MoveMount(clone, "", target, "", flags); err != nil {
 		return Mount{}, fmt.Errorf("move mount: %w", err)
 	}
-	return Mount{Target: b.target, Writable: b.writable, Dev: b.dev, Ino: b.ino}, nil
+	return Mount{Target: b.target, Writable: b.writable, NoExec: b.noExec, Dev: b.dev, Ino: b.ino}, nil
+}
+
+// identity gives the device and inode that a descriptor stands for.
+func identity(fd int) (dev, ino uint64, err error) {
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	return st.Dev, st.Ino, err
 }
 
 // openInRoot opens a mount point of the tree, which holds no symlink that

@@ -71,9 +71,11 @@ type Tree struct {
 	Path string
 	// Mounts are the mounts of the tree, in the order they were made.
 	Mounts []Mount
-	key    fingerprint
-	users  int // sandboxes being created from it, and one for the stage
-	stage  *Stage
+	// Dev and Ino identify the root directory.
+	Dev, Ino uint64
+	key      fingerprint
+	users    int // sandboxes being created from it, and one for the stage
+	stage    *Stage
 }
 
 // Mount is one mount of a tree, with the identity of what was mounted, so
@@ -172,6 +174,9 @@ func (s *Stage) build(p *policy.Policy, who Identity, sources *sources) (tree *T
 		return nil, fmt.Errorf("mount root: %w", err)
 	}
 	tree = &Tree{Path: path, stage: s}
+	if tree.Dev, tree.Ino, err = identity(root); err != nil {
+		return nil, fmt.Errorf("stat root: %w", err)
+	}
 	for _, source := range sources.binds {
 		mount, err := source.attach(root)
 		if err != nil {

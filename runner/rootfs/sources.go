@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -37,6 +38,7 @@ type bind struct {
 	path, target string
 	writable     bool
 	directory    bool
+	noExec       bool // the source's own mount is, and so stays
 	fd           int
 	dev, ino     uint64
 }
@@ -67,7 +69,7 @@ func openSources(p *policy.Policy, initPath string) (_ *sources, err error) {
 	case p.Root.Host:
 		err = s.openHost()
 	case p.Root.Dir != "":
-		s.dir, err = openSource(p.Root.Dir)
+		s.dir, err = openRoot(p.Root.Dir)
 	default:
 		err = errors.New("root.image is not supported by this version; use root.host or root.dir")
 	}
@@ -118,16 +120,41 @@ func (s *sources) add(source, target string, writable bool) error {
 		unix.Close(fd)
 		return &SourceError{source, errors.New("is neither a directory nor a regular file")}
 	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		unix.Close(fd)
+		return &SourceError{source, err}
+	}
 	s.binds = append(s.binds, bind{
-		path: source, target: path.Clean(target), writable: writable,
+		path: source, target: path.Clean(target), writable: writable, noExec: fs.Flags&unix.ST_NOEXEC != 0,
 		directory: kind == unix.S_IFDIR, fd: fd, dev: st.Dev, ino: st.Ino,
 	})
 	return nil
 }
 
+// openRoot opens a directory that is to be a root.
+func openRoot(dir string) (int, error) {
+	fd, err := openSource(dir)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		err = unix.ENOTDIR
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, &SourceError{dir, err}
+	}
+	return fd, nil
+}
+
 // openSource opens a source without following any symlink of its path, and
 // refuses /proc's magic links (CVE-2024-21626 reached the host through one).
 func openSource(source string) (int, error) {
+	if !path.IsAbs(source) { // it would depend on the supervisor's working directory
+		return -1, &SourceError{source, errors.New("is not an absolute path")}
+	}
 	fd, err := unix.Openat2(unix.AT_FDCWD, source, &unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
@@ -157,6 +184,7 @@ func (s *sources) fingerprint(p *policy.Policy, who Identity) (fingerprint, erro
 		Dev, Ino     uint64
 		Sec, Nsec    int64
 		MountID      uint64
+		NoExec       bool `json:",omitempty"`
 		MissingOnRun bool `json:",omitempty"`
 	}
 	parts := struct {
@@ -164,12 +192,18 @@ func (s *sources) fingerprint(p *policy.Policy, who Identity) (fingerprint, erro
 		Who    Identity
 		Files  []file
 	}{Policy: p, Who: who}
-	for _, b := range s.binds {
+	held := s.binds
+	if s.dir >= 0 {
+		held = append(slices.Clone(held), bind{path: p.Root.Dir, fd: s.dir})
+	}
+	for _, b := range held {
 		var st unix.Statx_t
-		if err := unix.Statx(b.fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
+		if err := unix.Statx(b.fd, "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_MNT_ID, &st); err != nil {
 			return fingerprint{}, fmt.Errorf("stat %s: %w", b.path, err)
 		}
-		parts.Files = append(parts.Files, file{Path: b.path, Dev: b.dev, Ino: b.ino, MountID: st.Mnt_id})
+		parts.Files = append(parts.Files, file{
+			Path: b.path, Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino, MountID: st.Mnt_id, NoExec: b.noExec,
+		})
 	}
 	if p.Root.Host {
 		for _, name := range hostEtcWatched {

@@ -34,6 +34,17 @@ const (
 	ShmSize = 64 << 20
 )
 
+// LockedMemory and MessageQueues bound, in bytes, what a sandbox's user may
+// lock into memory and queue (RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, getrlimit(2)).
+const (
+	LockedMemory  = 64 << 10
+	MessageQueues = 64 << 10
+)
+
+// OOMScoreAdj makes the kernel end a sandbox before the services of its host,
+// whatever protection the supervisor itself has and would pass on (proc(5)).
+const OOMScoreAdj = 500
+
 // Input is what a sandbox is made of besides its policy.
 type Input struct {
 	Policy *policy.Policy
@@ -63,6 +74,7 @@ var ReadonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"}
 
 // Build gives the OCI configuration of one sandbox.
 func Build(in Input) *specs.Spec {
+	oomScoreAdj := OOMScoreAdj
 	return &specs.Spec{
 		Version:  "1.0.2", // the newest that runc 1.1 and crun 1.8 both accept
 		Root:     &specs.Root{Path: in.Rootfs, Readonly: true},
@@ -76,6 +88,7 @@ func Build(in Input) *specs.Spec {
 			NoNewPrivileges: true,
 			Capabilities:    &specs.LinuxCapabilities{},
 			Rlimits:         rlimits(in.Policy.Limits),
+			OOMScoreAdj:     &oomScoreAdj,
 		},
 		Mounts: mounts(in.Policy),
 		Linux:  linux(in),
@@ -85,8 +98,10 @@ func Build(in Input) *specs.Spec {
 func rlimits(l policy.Limits) []specs.POSIXRlimit {
 	fixed := map[string]uint64{
 		"RLIMIT_CORE":     0, // a core file would write memory, and so credentials, to a disk
-		"RLIMIT_MEMLOCK":  64 << 10,
-		"RLIMIT_MSGQUEUE": 64 << 10,
+		"RLIMIT_MEMLOCK":  LockedMemory,
+		"RLIMIT_MSGQUEUE": MessageQueues,
+		"RLIMIT_NICE":     0, // no higher priority than it was given, not even
+		"RLIMIT_RTPRIO":   0, // where the supervisor's own limits would allow one
 		"RLIMIT_NOFILE":   uint64(l.NoFile),
 	}
 	if l.FileSize > 0 {

@@ -118,9 +118,13 @@ func (s *Supervisor) comparePosture(_ context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	differences := posture.Compare(posture.Predict(posture.Subject{
+	want, err := posture.Predict(posture.Subject{
 		ID: inv.id, Policy: inv.policy, Who: inv.who, Root: inv.root, Cgroup: s.cfg.Cgroups,
-	}), got)
+	})
+	if err != nil {
+		return err
+	}
+	differences := posture.Compare(want, got)
 	if len(differences) == 0 {
 		return nil
 	}

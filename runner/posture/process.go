@@ -1,0 +1,210 @@
+package posture
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// readProcess reads one process, whose init has the namespaces given.
+func readProcess(pid int, namespaces map[string]string) (Process, error) {
+	p := Process{Pid: pid}
+	for _, read := range []func() error{
+		p.readThreads,
+		p.readLimits,
+		p.readOOMScoreAdj,
+		p.readIdentity,
+		p.readFDs,
+		func() error { return p.readNamespaces(namespaces) },
+	} {
+		if err := read(); err != nil {
+			return p, fmt.Errorf("read process %d: %w", pid, err)
+		}
+	}
+	return p, nil
+}
+
+func (p *Process) readThreads() error {
+	tasks, err := os.ReadDir(procFile(p.Pid, "task"))
+	if err != nil {
+		return fmt.Errorf("list threads: %w", err)
+	}
+	for i, task := range tasks {
+		data, err := os.ReadFile(procFile(p.Pid, "task/"+task.Name()+"/status"))
+		if err != nil {
+			return fmt.Errorf("read status: %w", err)
+		}
+		thread, err := parseStatus(string(data))
+		if err != nil {
+			return fmt.Errorf("parse status: %w", err)
+		}
+		if i == 0 {
+			thread.Pid = p.Pid
+			*p = thread
+		} else {
+			p.addThread(thread)
+		}
+	}
+	return nil
+}
+
+// addThread folds another thread into the process, keeping the weakest of
+// what is found.
+func (p *Process) addThread(t Process) {
+	p.NoNewPrivs = p.NoNewPrivs && t.NoNewPrivs
+	p.Seccomp, p.Filters = min(p.Seccomp, t.Seccomp), min(p.Filters, t.Filters)
+	p.Capabilities = union(p.Capabilities, t.Capabilities)
+	p.Groups = union(p.Groups, t.Groups)
+	// Threads whose ids differ show more than four of them.
+	if !slices.Equal(p.UIDs, t.UIDs) {
+		p.UIDs = append(p.UIDs, t.UIDs...)
+	}
+	if !slices.Equal(p.GIDs, t.GIDs) {
+		p.GIDs = append(p.GIDs, t.GIDs...)
+	}
+}
+
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// parseStatus reads the status of one thread (proc(5)). A line that a kernel
+// without the feature leaves out is an error: what is not told is not in force.
+func parseStatus(text string) (Process, error) {
+	fields := map[string]string{}
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(line, ":")
+		fields[key] = strings.TrimSpace(value)
+	}
+	var p Process
+	for _, key := range []string{"NSpid", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb",
+		"NoNewPrivs", "Seccomp", "Seccomp_filters"} {
+		value, ok := fields[key]
+		if !ok || value == "" && key != "Groups" {
+			return p, fmt.Errorf("no %s: %w", key, unix.ENOTSUP)
+		}
+		if strings.HasPrefix(key, "Cap") && strings.Trim(value, "0") != "" {
+			p.Capabilities = append(p.Capabilities, key+"="+value)
+		}
+	}
+	p.UIDs, p.GIDs = strings.Fields(fields["Uid"]), strings.Fields(fields["Gid"])
+	p.Groups = strings.Fields(fields["Groups"])
+	slices.Sort(p.Groups)
+	p.NoNewPrivs = fields["NoNewPrivs"] == "1"
+	pids := strings.Fields(fields["NSpid"])
+	for _, n := range []struct {
+		text string
+		into *int
+	}{
+		{pids[len(pids)-1], &p.NSPid}, {fields["Seccomp"], &p.Seccomp}, {fields["Seccomp_filters"], &p.Filters},
+	} {
+		var err error
+		if *n.into, err = strconv.Atoi(n.text); err != nil {
+			return p, err
+		}
+	}
+	if len(p.UIDs) != 4 || len(p.GIDs) != 4 {
+		return p, fmt.Errorf("no four ids: %w", unix.EINVAL)
+	}
+	return p, nil
+}
+
+func (p *Process) readLimits() error {
+	data, err := os.ReadFile(procFile(p.Pid, "limits"))
+	if err != nil {
+		return fmt.Errorf("read limits: %w", err)
+	}
+	p.Limits = parseLimits(string(data))
+	return nil
+}
+
+// limitColumn is where the values of /proc/PID/limits begin; names have
+// blanks in them.
+const limitColumn = 26
+
+func parseLimits(text string) map[string]string {
+	limits := map[string]string{}
+	for line := range strings.Lines(text) {
+		if len(line) < limitColumn {
+			continue
+		}
+		if values := strings.Fields(line[limitColumn:]); len(values) >= 2 && strings.HasPrefix(line, "Max ") {
+			limits[strings.TrimSpace(line[:limitColumn])] = values[0] + " " + values[1]
+		}
+	}
+	return limits
+}
+
+func (p *Process) readOOMScoreAdj() error {
+	data, err := os.ReadFile(procFile(p.Pid, "oom_score_adj"))
+	if err != nil {
+		return err
+	}
+	p.OOMScoreAdj, err = strconv.Atoi(strings.TrimSpace(string(data)))
+	return err
+}
+
+func (p *Process) readIdentity() error {
+	stats := map[string]unix.Stat_t{}
+	for _, name := range []string{"environ", "exe", "root", "cwd"} {
+		var st unix.Stat_t
+		if err := unix.Stat(procFile(p.Pid, name), &st); err != nil {
+			return fmt.Errorf("stat %s: %w", name, err)
+		}
+		stats[name] = st
+	}
+	// The files in a dumpable process's /proc directory belong to its own
+	// uid, those of any other to root (proc(5)).
+	p.Dumpable = strconv.Itoa(int(stats["environ"].Uid)) == p.UIDs[1]
+	p.Exe = File{stats["exe"].Dev, stats["exe"].Ino}
+	// A working directory outside would be a way out (CVE-2024-21626).
+	p.AtRoot = stats["cwd"].Dev == stats["root"].Dev && stats["cwd"].Ino == stats["root"].Ino
+	return nil
+}
+
+func (p *Process) readNamespaces(inits map[string]string) error {
+	own, err := namespacesOf(p.Pid)
+	if err != nil {
+		return err
+	}
+	for _, kind := range slices.Sorted(maps.Keys(own)) {
+		if own[kind] != inits[kind] {
+			p.Elsewhere = append(p.Elsewhere, kind)
+		}
+	}
+	return nil
+}
+
+func (p *Process) readFDs() error {
+	entries, err := os.ReadDir(procFile(p.Pid, "fd"))
+	if err != nil {
+		return fmt.Errorf("list descriptors: %w", err)
+	}
+	for _, entry := range entries {
+		number, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			return fmt.Errorf("parse descriptor: %w", err)
+		}
+		var st unix.Stat_t
+		target, err := os.Readlink(procFile(p.Pid, "fd/"+entry.Name()))
+		if err == nil {
+			err = unix.Stat(procFile(p.Pid, "fd/"+entry.Name()), &st)
+		}
+		if errors.Is(err, unix.ENOENT) {
+			continue // closed since it was listed
+		}
+		if err != nil {
+			return fmt.Errorf("read descriptor: %w", err)
+		}
+		p.FDs = append(p.FDs, FD{number, target, st.Rdev})
+	}
+	return nil
+}
