@@ -12,6 +12,10 @@ import (
 // (/proc/sys/fs/pipe-max-size).
 const spliceSize = 1 << 20
 
+// fullWait is how long, in milliseconds, one wait for room lasts. Between
+// two of them it shows whether the run has ended.
+const fullWait = 50
+
 // copySize is the buffer of an output that cannot be spliced, in bytes.
 const copySize = 64 << 10
 
@@ -49,8 +53,9 @@ func splice(to *os.File, from *pipeEnd) (supported bool, err error) {
 		controlErr := target.Control(func(out uintptr) {
 			err = source.Read(func(in uintptr) bool { return s.move(int(in), int(out)) })
 			if s.full && err == nil {
-				// Outside of Read, which would keep the pipe from being closed.
-				unix.Poll([]unix.PollFd{{Fd: int32(out), Events: unix.POLLOUT}}, -1)
+				// Outside of Read, which would keep the pipe from being closed,
+				// and not for long: this keeps the target from being closed.
+				unix.Poll([]unix.PollFd{{Fd: int32(out), Events: unix.POLLOUT}}, fullWait)
 			}
 		})
 		switch {
