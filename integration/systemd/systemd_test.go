@@ -34,7 +34,7 @@ func TestSupervisorOnARealSystemd(t *testing.T) {
 	}
 	start := time.Now()
 	report, err := image.Run(ctx, os.DirFS(input(ctx, t)))
-	t.Logf("machine ran for %v", time.Since(start).Round(time.Second))
+	t.Logf("machine ran for %v; in it:\n%s", time.Since(start).Round(time.Second), report.Files["timing"])
 	if err != nil {
 		t.Errorf("%v\nconsole:\n%s", err, report.Console)
 	}
