@@ -65,7 +65,7 @@ type Input struct {
 var MaskedPaths = []string{
 	"/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/interrupts", "/proc/kallsyms",
 	"/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/kmsg", "/proc/latency_stats",
-	"/proc/modules", "/proc/sched_debug", "/proc/scsi", "/proc/sysrq-trigger",
+	"/proc/modules", "/proc/pressure", "/proc/sched_debug", "/proc/scsi", "/proc/sysrq-trigger",
 	"/proc/timer_list", "/proc/timer_stats",
 }
 
