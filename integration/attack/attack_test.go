@@ -93,8 +93,11 @@ func (s *site) check(err error) {
 	}
 }
 
-func (s *site) write(path, text string) { s.t.Helper(); s.check(os.WriteFile(path, []byte(text), 0o644)) }
-func (s *site) own(path string)         { s.t.Helper(); s.check(os.Chown(path, testrig.User, testrig.User)) }
+func (s *site) write(path, text string) {
+	s.t.Helper()
+	s.check(os.WriteFile(path, []byte(text), 0o644))
+}
+func (s *site) own(path string) { s.t.Helper(); s.check(os.Chown(path, testrig.User, testrig.User)) }
 
 // copyFile sets the mode last: a write would clear its upper bits.
 func (s *site) copyFile(from, to string, mode uint32) {
@@ -144,6 +147,9 @@ func parse(t *testing.T, text string) outcomes {
 	got := outcomes{}
 	for line := range strings.Lines(text) {
 		name, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		if name == "" {
+			continue // a terminal's echo
+		}
 		value, err := strconv.Unquote(quoted)
 		if err != nil {
 			t.Fatalf("line %q of a probe: %v", line, err)
