@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/server"
+	"github.com/creel-sandbox/creel/runner/server/servertest"
+)
+
+func TestSignalsReachTheCommand(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"INT", "TERM", "HUP", "QUIT", "ABRT", "USR1", "USR2", "CONT"} {
+		t.Run(name, func(t *testing.T) {
+			script := fmt.Sprintf("trap 'echo got; exit 42' %s; echo; while :; do sleep 0.05; done", name)
+			command, stdout := r.running(t, "exec", "--", "sh", "-c", script)
+			if err := command.Process.Signal(unix.SignalNum("SIG" + name)); err != nil {
+				t.Fatal(err)
+			}
+			if rest, err := io.ReadAll(stdout); err != nil || string(rest) != "got\n" {
+				t.Errorf("stdout %q, %v", rest, err)
+			}
+			command.Wait()
+			if code := command.ProcessState.ExitCode(); code != 42 {
+				t.Errorf("exit code %d, want 42", code)
+			}
+		})
+	}
+}
+
+func TestThirdRequestToEndIsNotRefused(t *testing.T) {
+	r := newRig(t)
+	command, stdout := r.running(t, "exec", "--", "sh", "-c", "trap 'echo no' INT; echo; while :; do sleep 0.05; done")
+	for range 2 {
+		if err := command.Process.Signal(unix.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		if line := readLine(t, stdout); line != "no\n" {
+			t.Fatalf("line %q", line)
+		}
+	}
+	if err := command.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	command.Wait()
+	if code := command.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit code %d, want 130", code)
+	}
+	if cause := <-r.host.Causes; cause != server.ErrCallerGone {
+		t.Errorf("cause %v, want ErrCallerGone", cause)
+	}
+}
+
+func TestIgnoredSignalStaysIgnored(t *testing.T) {
+	r := newRig(t)
+	command := r.command(t)
+	command.Path, command.Args = "/bin/sh", []string{"sh", "-c",
+		"trap '' HUP; exec " + binary + ` exec -i -- sh -c 'trap "echo hup" HUP; trap "echo usr1; exit 42" USR1; echo; while :; do sleep 0.05; done'`}
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	readLine(t, stdout)
+	for _, s := range []unix.Signal{unix.SIGHUP, unix.SIGUSR1} { // the second shows that the first had its time
+		if err := command.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rest, _ := io.ReadAll(stdout); string(rest) != "usr1\n" {
+		t.Errorf("stdout %q, want usr1 alone", rest)
+	}
+	command.Wait()
+}
+
+// launching is a backend whose commands never start.
+type launching struct {
+	servertest.Host
+	asked, cause chan error
+}
+
+func (l *launching) Exec(ctx context.Context, _ server.Peer, _ *api.ExecRequest, stdio server.Stdio, _ <-chan api.Control, _ func(string)) (*api.Result, error) {
+	defer stdio.Close()
+	l.asked <- nil
+	<-ctx.Done()
+	l.cause <- context.Cause(ctx)
+	return nil, context.Cause(ctx)
+}
+
+func TestSignalBeforeTheCommandRunsEndsCreel(t *testing.T) {
+	backend := &launching{asked: make(chan error, 1), cause: make(chan error, 1)}
+	r := rigOf(t, &backend.Host, backend)
+	command := r.command(t, "exec", "--", "true")
+	var stderr strings.Builder
+	command.Stderr = &stderr
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-backend.asked
+	if err := command.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	command.Wait()
+	if code := command.ProcessState.ExitCode(); code != 143 || stderr.String() != "" {
+		t.Errorf("exit code %d, want 143; stderr %q", code, &stderr)
+	}
+	if cause := <-backend.cause; cause != server.ErrCallerGone {
+		t.Errorf("cause %v, want ErrCallerGone", cause)
+	}
+}
