@@ -1,0 +1,118 @@
+package leak
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A canary is a text that exists nowhere but where this test put it. Its
+// letters and digits (base32) are the same in base64 and base64url.
+type canary string
+
+// newCanary has 52 characters and 256 random bits.
+func newCanary() canary { return canary(rand.Text() + rand.Text()) }
+
+// value is a secret that repeats the canary three times, so that one copy is
+// whole where a block of the disk ends or was used again. Its length is no
+// multiple of three, so that base64 has the canary in each of its alignments.
+func (c canary) value(kind string) string {
+	copy := string(c) + "-" + kind + "."
+	if len(copy)%3 == 0 {
+		copy += "."
+	}
+	return strings.Repeat(copy, 3)
+}
+
+// form is one way to write a canary.
+type form struct {
+	name string
+	text []byte
+}
+
+// forms are all the ways that are searched for.
+func (c canary) forms() []form {
+	forms := []form{
+		{"as it is", []byte(c)},
+		{"in lower-case hex", []byte(hex.EncodeToString([]byte(c)))},
+		{"in upper-case hex", []byte(strings.ToUpper(hex.EncodeToString([]byte(c))))},
+	}
+	for before := range 3 {
+		// Characters that the bytes before and after have a part in are cut off.
+		text := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("-", before) + string(c)))
+		first, last := (before*8+5)/6, (before+len(c))/3*4
+		forms = append(forms, form{fmt.Sprintf("in base64, %d bytes into a group", before), []byte(text[first:last])})
+	}
+	return forms
+}
+
+// in names the forms of the canary that data holds, and where.
+func (c canary) in(data []byte) []string {
+	var found []string
+	for _, f := range c.forms() {
+		if at := bytes.Index(data, f.text); at >= 0 {
+			found = append(found, fmt.Sprintf("%s, at byte %d, after %q", f.name, at, data[max(0, at-64):at]))
+		}
+	}
+	return found
+}
+
+// onDisk searches the raw disk, deleted files and the journal included, and
+// names the forms found.
+func (c canary) onDisk(t *testing.T) []string {
+	t.Helper()
+	dir, err := os.Open(diskDir)
+	check(t, err)
+	defer dir.Close()
+	check(t, unix.Syncfs(int(dir.Fd())))
+	data, err := unix.Mmap(int(image.Fd()), 0, diskSize, unix.PROT_READ, unix.MAP_SHARED)
+	check(t, err)
+	defer func() { check(t, unix.Munmap(data)) }()
+	var found []string
+	written := 0
+	for start, end := extent(t, 0); start < end; start, end = extent(t, end) {
+		written += end - start
+		found = append(found, c.in(data[start:end])...)
+	}
+	if written == 0 {
+		t.Fatal("the disk is empty: the search looked in the wrong place")
+	}
+	return found
+}
+
+// extent gives the next part of the image that was ever written (lseek(2)),
+// or two equal numbers after the last.
+func extent(t *testing.T, from int) (start, end int) {
+	t.Helper()
+	first, err := image.Seek(int64(from), unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		return diskSize, diskSize
+	}
+	check(t, err)
+	past, err := image.Seek(first, unix.SEEK_HOLE)
+	check(t, err)
+	return int(first), int(past)
+}
+
+// absent fails if a text that left creel holds the canary.
+func (c canary) absent(t *testing.T, what, text string) {
+	t.Helper()
+	if found := c.in([]byte(text)); len(found) > 0 {
+		t.Errorf("%s holds the credential: %s", what, strings.Join(found, "; "))
+	}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
