@@ -4,7 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +22,9 @@ var forwarded = []os.Signal{
 // waiting for a command that ignores them.
 const impatience = 3
 
+// startGrace is how long a signal waits for a command that may have started.
+const startGrace = 200 * time.Millisecond
+
 // forwarder passes creel's signals on to the command.
 type forwarder struct {
 	control   chan api.Control
@@ -31,14 +34,14 @@ type forwarder struct {
 
 	signals chan os.Signal
 	done    chan struct{}
-	running atomic.Bool
+	running chan struct{} // closed when there is a command to signal
 	asked   int
 }
 
 func newForwarder(cancel context.CancelCauseFunc, tty bool) *forwarder {
 	f := &forwarder{
 		control: make(chan api.Control), cancel: cancel, tty: tty,
-		signals: make(chan os.Signal, 64), done: make(chan struct{}),
+		signals: make(chan os.Signal, 64), done: make(chan struct{}), running: make(chan struct{}),
 	}
 	for _, s := range forwarded {
 		// One that is ignored stays so: nohup, or a shell's background job.
@@ -50,7 +53,7 @@ func newForwarder(cancel context.CancelCauseFunc, tty bool) *forwarder {
 }
 
 // started says that there is a command to signal.
-func (f *forwarder) started(string) { f.running.Store(true) }
+func (f *forwarder) started(string) { close(f.running) }
 
 func (f *forwarder) start() {
 	go func() {
@@ -83,15 +86,25 @@ func (f *forwarder) forward(s unix.Signal) {
 	case unix.SIGINT, unix.SIGTERM:
 		f.asked++
 	}
-	if f.asked == impatience || !f.running.Load() && ends(s) {
+	if f.asked == impatience || s != unix.SIGCONT && !f.runs() {
 		f.cancel(exitCode(api.ExitSignal + int(s)))
 		return
 	}
 	f.send(api.Control{Signal: int(s)})
 }
 
-// ends reports whether a signal that nobody handles ends a process.
-func ends(s unix.Signal) bool { return s != unix.SIGCONT }
+// runs reports whether there is a command to signal. Its first output may
+// come before the word that it runs, so that word is waited for a little.
+func (f *forwarder) runs() bool {
+	select {
+	case <-f.running:
+		return true
+	case <-f.done:
+		return true
+	case <-time.After(startGrace):
+		return false
+	}
+}
 
 func (f *forwarder) resize() {
 	if !f.tty {

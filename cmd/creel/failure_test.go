@@ -98,6 +98,7 @@ func TestLostOrMadSupervisorIsAnErrorOfItsOwn(t *testing.T) {
 		"not JSON":       {[]byte{0, 0, 0, 1, 'x'}, []string{"cannot be understood", "same version"}},
 		"endless":        {[]byte{255, 255, 255, 255}, []string{"too large"}},
 		"unknown event":  {[]byte("\x00\x00\x00\x0c{\"type\":\"x\"}"), []string{`unexpected event "x"`}},
+		"started twice":  {[]byte("\x00\x00\x00\x1a{\"type\":\"started\",\"id\":\"\"}\x00\x00\x00\x1a{\"type\":\"started\",\"id\":\"\"}"), []string{`unexpected event "started"`}},
 		"empty result":   {[]byte("\x00\x00\x00\x11{\"type\":\"exited\"}"), []string{"unexpected event"}},
 		"error, no word": {[]byte("\x00\x00\x00\x10{\"type\":\"error\"}"), []string{"unexpected event"}},
 	} {

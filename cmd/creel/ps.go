@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
 	"github.com/creel-sandbox/creel/runner/api"
@@ -57,7 +56,7 @@ func psRow(s *api.Sandbox, now time.Time) []string {
 	}
 	created := "-"
 	if !s.Created.IsZero() {
-		created = units.HumanDuration(now.Sub(s.Created)) + " ago"
+		created = age(now.Sub(s.Created)) + " ago"
 	}
 	command := "-"
 	if s.Command != "" {

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
 	"github.com/creel-sandbox/creel/runner/api"
@@ -44,7 +43,7 @@ func statsRow(s *api.Stats) []string {
 	}
 	return []string{
 		shortID(s.ID), s.Policy,
-		units.BytesSize(float64(s.Memory)) + " / " + limit(s.MemoryLimit, units.BytesSize(float64(s.MemoryLimit))),
+		size(s.Memory) + " / " + limit(s.MemoryLimit, size(s.MemoryLimit)),
 		percent,
 		s.CPU.Round(time.Microsecond).String(),
 		strconv.FormatInt(s.Pids, 10) + " / " + limit(s.PidsLimit, strconv.FormatInt(s.PidsLimit, 10)),

@@ -24,6 +24,12 @@ type onTerminal struct {
 
 func (r *rig) onTerminal(t *testing.T, args ...string) *onTerminal {
 	t.Helper()
+	return r.program(t, binary, args...)
+}
+
+// program starts any program in the place of creel.
+func (r *rig) program(t *testing.T, path string, args ...string) *onTerminal {
+	t.Helper()
 	master, slave, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +37,8 @@ func (r *rig) onTerminal(t *testing.T, args ...string) *onTerminal {
 	if err := pty.Setsize(master, &pty.Winsize{Rows: 33, Cols: 77}); err != nil {
 		t.Fatal(err)
 	}
-	o := &onTerminal{command: r.command(t, args...), master: master, slave: slave}
+	o := &onTerminal{command: exec.CommandContext(t.Context(), path, args...), master: master, slave: slave}
+	o.command.Env = r.env
 	o.before = o.state(t)
 	o.command.Stdin, o.command.Stdout, o.command.Stderr = slave, slave, slave
 	o.command.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true}

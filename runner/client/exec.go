@@ -81,6 +81,7 @@ type run struct {
 	input   chan error // stdin could not be read
 	outputs chan error // one for each stream, nil at its end
 	streams int        // of outputs not yet ended
+	started bool       // the command runs, or has run
 	events  chan event
 }
 
@@ -219,7 +220,8 @@ func brokenTimer(running <-chan time.Time, err error) <-chan time.Time {
 
 func (r *run) event(e *api.Event) (*api.Result, error) {
 	switch {
-	case e.Type == api.EventStarted:
+	case e.Type == api.EventStarted && !r.started:
+		r.started = true
 		if r.exec.Started != nil {
 			r.exec.Started(e.ID)
 		}

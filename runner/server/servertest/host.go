@@ -1,6 +1,7 @@
 // Package servertest serves runner/server with a Backend that runs commands
 // on the host, without any sandbox, so that the client and the wire can be
-// tested end to end by themselves. Only tests import it; no binary may.
+// tested end to end by themselves. It imports runner/server and a library of
+// terminals; only tests import it, and it is never linked into a binary.
 package servertest
 
 import (
