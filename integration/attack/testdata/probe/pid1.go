@@ -54,7 +54,7 @@ func peek(args []string) {
 	pid := target(args[0])
 	defer unix.Kill(pid, unix.SIGKILL)
 	dir := fmt.Sprintf("/proc/%d/", pid)
-	for _, name := range []string{"environ", "maps", "smaps", "auxv", "pagemap", "io"} {
+	for _, name := range []string{"environ", "maps", "smaps", "auxv", "io"} {
 		f, err := os.Open(dir + name)
 		if err == nil {
 			_, err = f.Read(make([]byte, 1))
@@ -135,8 +135,10 @@ func signals(args []string) {
 			}
 		}
 		unix.Close(fd)
-		if args[0] == "child" && sig == uintptr(unix.SIGKILL) {
-			_, err := unix.Wait4(int(pid), nil, 0, nil)
+		if args[0] == "child" {
+			unix.Kill(int(pid), unix.SIGKILL) // for the signals that do not end a process
+			var status unix.WaitStatus
+			_, err := unix.Wait4(int(pid), &status, 0, nil)
 			report("child ended", err)
 		}
 	}
