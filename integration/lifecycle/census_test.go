@@ -22,15 +22,14 @@ func take(r *testrig.Rig) census {
 		"mounts of the supervisor": lines(fmt.Sprintf("/proc/%d/mountinfo", r.Pid())),
 		"supervisor descriptors":   entries(fmt.Sprintf("/proc/%d/fd", r.Pid())),
 		"supervisor children":      children(r.Pid()),
-		"sandbox processes":        sandboxProcesses(),
+		"sandbox processes":        sandboxProcesses(r),
 		"network namespaces":       namespaces("net"),
 		"user namespaces":          namespaces("user"),
 		"bundles":                  entries(r.Dir + "/run/sandboxes"),
 		"runtime states":           entries(r.Dir + "/run/oci"),
 		"default runtime states":   entries("/run/crun") + entries("/run/runc"),
 	}
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*/creel/*/*/cgroup.procs")
-	c["control groups"] = len(groups)
+	c["control groups"] = len(controlGroups(r))
 	left, _ := filepath.Glob("/tmp/runc-process*")
 	c["temporary files of the runtime"] = len(left)
 	return c
@@ -56,20 +55,27 @@ func children(pid int) int {
 	return n
 }
 
-// sandboxProcesses counts processes that run as a rig's user. One that is
+// sandboxProcesses counts the processes of a rig's sandboxes. One that is
 // only waiting for its parent (for a killed supervisor's, that is the host's
 // PID 1) is dead.
-func sandboxProcesses() int {
-	n := 0
-	statuses, _ := filepath.Glob("/proc/[0-9]*/status")
-	for _, status := range statuses {
-		data, _ := os.ReadFile(status)
-		text := string(data)
-		if strings.Contains(text, fmt.Sprintf("\nUid:\t%d\t", testrig.User)) && !strings.Contains(text, "\nState:\tZ") {
+func sandboxProcesses(r *testrig.Rig) int {
+	group, n := r.Group()+"/", 0
+	memberships, _ := filepath.Glob("/proc/[0-9]*/cgroup")
+	for _, membership := range memberships {
+		data, _ := os.ReadFile(membership)
+		status, _ := os.ReadFile(filepath.Join(filepath.Dir(membership), "status"))
+		if strings.Contains(string(data), ":"+group) && !strings.Contains(string(status), "\nState:\tZ") {
 			n++
 		}
 	}
 	return n
+}
+
+// controlGroups lists those of a rig's sandboxes in every hierarchy.
+func controlGroups(r *testrig.Rig) []string {
+	v1, _ := filepath.Glob("/sys/fs/cgroup/*" + r.Group() + "/*/cgroup.procs")
+	v2, _ := filepath.Glob("/sys/fs/cgroup" + r.Group() + "/*/cgroup.procs")
+	return append(v1, v2...)
 }
 
 func namespaces(kind string) int {

@@ -62,7 +62,7 @@ func TestSandboxDiesWithinASecondHoweverItEnds(t *testing.T) {
 		} {
 			t.Run(runtime+"/"+name, func(t *testing.T) {
 				client, _ := launch(t, r, c.flags...)
-				if n := sandboxProcesses(); n < 4 {
+				if n := sandboxProcesses(r); n < 4 {
 					t.Fatalf("control: only %d processes of the sandbox are seen", n)
 				}
 				c.end(client)
@@ -71,7 +71,7 @@ func TestSandboxDiesWithinASecondHoweverItEnds(t *testing.T) {
 				if code := client.ProcessState.ExitCode(); code != c.code {
 					t.Errorf("client ended with %d, want %d", code, c.code)
 				}
-				r.Eventually("no process of the sandbox is left", func() bool { return sandboxProcesses() == 0 })
+				r.Eventually("no process of the sandbox is left", func() bool { return sandboxProcesses(r) == 0 })
 				if took := time.Since(began); name != "time limit" && took > time.Second {
 					t.Errorf("took %v", took)
 				}
@@ -98,18 +98,22 @@ func TestTimeLimitOfThePolicyHoldsAgainstALongerOneOfTheCaller(t *testing.T) {
 func TestCleanStopEndsAndTellsTheCaller(t *testing.T) {
 	r := testrig.Start(t, testrig.Options{})
 	client, _ := launch(t, r)
+	if len(controlGroups(r)) == 0 {
+		t.Fatal("control: no control group of the sandbox is seen")
+	}
 	r.StopSupervisor()
 	_ = client.Wait()
 	if code := client.ProcessState.ExitCode(); code != 137 && code != 125 {
 		t.Errorf("client ended with %d", code)
 	}
-	if n := sandboxProcesses(); n != 0 {
+	if n := sandboxProcesses(r); n != 0 {
 		t.Errorf("%d processes of the sandbox are left", n)
 	}
-	for _, pattern := range []string{r.Dir + "/run/*", "/sys/fs/cgroup/*/creel/*/*/cgroup.procs"} {
-		if left, _ := filepath.Glob(pattern); len(left) > 0 {
-			t.Errorf("left behind: %v", left)
-		}
+	if left := controlGroups(r); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if left, _ := filepath.Glob(r.Dir + "/run/*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 
@@ -130,7 +134,7 @@ func TestThreeHundredInvocationsLeaveNothing(t *testing.T) {
 		}
 	}
 	run(0) // what is made once, for all that follow
-	r.Eventually("idle", func() bool { return sandboxProcesses() == 0 })
+	r.Eventually("idle", func() bool { return sandboxProcesses(r) == 0 })
 	before := take(r)
 	for i := range 300 {
 		run(i)
@@ -143,7 +147,7 @@ func TestThreeHundredInvocationsLeaveNothing(t *testing.T) {
 func TestKilledSupervisorLeavesNothingAfterItsRestart(t *testing.T) {
 	r := testrig.Start(t, testrig.Options{})
 	r.Shell("true")
-	r.Eventually("idle", func() bool { return sandboxProcesses() == 0 })
+	r.Eventually("idle", func() bool { return sandboxProcesses(r) == 0 })
 	before := take(r)
 	for i := range 20 {
 		clients := make([]*exec.Cmd, 3)
@@ -164,7 +168,7 @@ func TestKilledSupervisorLeavesNothingAfterItsRestart(t *testing.T) {
 		}
 		began := time.Now()
 		r.StartSupervisor()
-		r.Eventually("what it left is gone", func() bool { return sandboxProcesses() == 0 })
+		r.Eventually("what it left is gone", func() bool { return sandboxProcesses(r) == 0 })
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("round %d: recovery took %v", i, took)
 		}
@@ -191,4 +195,3 @@ func TestTwoSupervisorsCannotShareARuntimeDirectory(t *testing.T) {
 		}
 	}
 }
-

@@ -7,6 +7,7 @@ package testrig
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,7 @@ type Rig struct {
 	bin       string
 
 	creeld *exec.Cmd
+	group  string
 	log    *lockedBuffer
 	stderr io.Writer // the log, and a copy of it where one is asked for
 }
@@ -173,6 +175,30 @@ func (r *Rig) Reload() {
 	before := strings.Count(r.Log(), "reload")
 	check(r.t, r.creeld.Process.Signal(syscall.SIGHUP))
 	r.Eventually("reload is done", func() bool { return strings.Count(r.Log(), "reload") > before })
+}
+
+// Group is the control group that holds the supervisor's sandboxes, as
+// inspect names it.
+func (r *Rig) Group() string {
+	r.t.Helper()
+	if r.group != "" {
+		return r.group
+	}
+	if got := r.Exec("true"); got.Code != 0 {
+		r.t.Fatalf("run a command: %s\n%s", got.Stderr, r.log)
+	}
+	var list struct {
+		Sandboxes []struct {
+			ID string `json:"id"`
+		} `json:"sandboxes"`
+	}
+	check(r.t, json.Unmarshal([]byte(r.Creel("ps", "-a", "--json").Stdout), &list))
+	var one struct {
+		Cgroup string `json:"cgroup"`
+	}
+	check(r.t, json.Unmarshal([]byte(r.Creel("inspect", list.Sandboxes[0].ID).Stdout), &one))
+	r.group = filepath.Dir(one.Cgroup)
+	return r.group
 }
 
 // Result is how one run of the client ended.

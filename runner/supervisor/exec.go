@@ -28,11 +28,14 @@ func (s *Supervisor) Exec(ctx context.Context, peer server.Peer, req *api.ExecRe
 	}
 	defer func() { go s.end(inv) }()
 
-	if err := s.launch(ctx, inv); err != nil {
+	var exit initproto.Exit
+	switch err = s.launch(ctx, inv); {
+	case err == nil:
+		started(inv.id)
+		exit, err = s.attend(ctx, inv, control)
+	case inv.stopped() != reasonOutput: // a command can reach its limit before its start is reported
 		return s.launchFailed(inv, err)
 	}
-	started(inv.id)
-	exit, err := s.attend(ctx, inv, control)
 	inv.setState("ending")
 	// The init's end is the end of every process in the sandbox, and so of
 	// every writer to its pipes.

@@ -191,8 +191,9 @@ func (s *Supervisor) startCommand(ctx context.Context, inv *invocation) error {
 		job.Rows, job.Cols = inv.req.Rows, inv.req.Cols
 	}
 	stdio := inv.output.stdio
+	inv.launched = time.Now()
 	err := inv.session.Start(ctx, job, [3]syscall.Conn{stdio[0], stdio[1], stdio[2]})
-	inv.output.release()
+	inv.output.release() // the command has its own by now, or never will
 	clearSecrets(job.Env, len(inv.secrets))
 	var failed *initproto.StartError
 	if errors.As(err, &failed) {
@@ -203,7 +204,6 @@ func (s *Supervisor) startCommand(ctx context.Context, inv *invocation) error {
 	}
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
-	inv.launched = time.Now()
 	inv.state = "running"
 	return nil
 }
