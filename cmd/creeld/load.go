@@ -44,12 +44,30 @@ func loader(path string, started *policy.Config) supervisor.Loader {
 		if set == nil || policy.HasErrors(problems) {
 			return nil, supervisor.ProblemsError(problems)
 		}
+		if err := conflicts(set, cfg); err != nil {
+			return nil, err
+		}
 		filters, err := supervisor.CompileFilters(set)
 		if err != nil {
 			return nil, err
 		}
-		return &supervisor.Declared{Config: cfg, Policies: set, Filters: filters, Warnings: problems}, nil
+		return &supervisor.Declared{Config: cfg, Policies: set, Filters: filters}, nil
 	}
+}
+
+// conflicts finds the policies that would let a sandbox see creel's own
+// directories, which only this configuration names.
+func conflicts(set *policy.Set, cfg *policy.Config) error {
+	var problems []policy.Problem
+	for _, name := range set.Names() {
+		if doc, ok := set.Document(name); ok {
+			problems = append(problems, doc.Conflicts(cfg)...)
+		}
+	}
+	if policy.HasErrors(problems) {
+		return supervisor.ProblemsError(problems)
+	}
+	return nil
 }
 
 func sameFoundation(was, is *policy.Config) error {

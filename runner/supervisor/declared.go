@@ -16,8 +16,6 @@ type Declared struct {
 	Policies *policy.Set
 	// Filters holds the compiled second filter of each policy, by its name.
 	Filters map[string][]byte
-	// Warnings are problems that do not refuse the files.
-	Warnings []policy.Problem
 }
 
 // Loader reads everything anew. An error says what is wrong with which file;

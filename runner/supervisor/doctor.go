@@ -130,13 +130,8 @@ func (s *Supervisor) checkConfiguration(context.Context) api.Finding {
 // declaredProblems are what the policies in force are warned about now.
 func (s *Supervisor) declaredProblems() []api.Finding {
 	declared := s.declared.Load()
-	problems := declared.Warnings
-	for _, name := range declared.Policies.Names() {
-		p, _ := declared.Policies.Get(name)
-		problems = append(problems, p.Review(time.Now(), declared.Config.Strict)...)
-	}
 	var out []api.Finding
-	for _, p := range problems {
+	for _, p := range declared.Policies.Review(time.Now(), declared.Config) {
 		level := levelWarning
 		if p.Severity == policy.SeverityError {
 			level = levelError
