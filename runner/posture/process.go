@@ -44,11 +44,15 @@ func (p *Process) readThreads() error {
 		if err != nil {
 			return fmt.Errorf("parse status: %w", err)
 		}
+		leader := task.Name() == strconv.Itoa(p.Pid)
 		if i == 0 {
 			thread.Pid = p.Pid
 			*p = thread
 		} else {
 			p.addThread(thread)
+		}
+		if leader { // not always the first: 10000 is listed before 9999
+			p.NSPid = thread.NSPid
 		}
 	}
 	return nil
