@@ -46,6 +46,14 @@ var concerns = []concern{
 		refused: true,
 	},
 	{
+		where: func(p *Policy, _ time.Time) []string {
+			return when(strings.HasPrefix(p.Seccomp, "/"), "seccomp")
+		},
+		message: "the seccomp profile is not one of creel's, and may allow more than they do",
+		hint:    "leave the key out, or compare the file with creel's default profile",
+		weaker:  "seccomp: own profile",
+	},
+	{
 		where:   func(p *Policy, _ time.Time) []string { return when(p.Limits.Timeout == 0, "limits.timeout") },
 		message: "an invocation may run for ever",
 		hint:    "set the longest time that is useful",
