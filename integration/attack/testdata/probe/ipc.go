@@ -67,8 +67,12 @@ func look(args []string) {
 	dialOne("find tcp", "tcp4", "127.0.0.1:"+args[1])
 	report("find process", process(canary))
 	others := 0
-	for pid := 3; pid < 1<<15; pid++ { // 1 is init and 2 this, in a sandbox
-		if pid != os.Getpid() && unix.Kill(pid, 0) == nil && statusOf(strconv.Itoa(pid), "Tgid") != strconv.Itoa(os.Getpid()) {
+	for pid := 2; pid < 1<<15; pid++ {
+		if unix.Kill(pid, 0) != nil {
+			continue
+		}
+		// It may be a thread of this, or of init.
+		if group := statusOf(strconv.Itoa(pid), "Tgid"); group != strconv.Itoa(os.Getpid()) && group != "1" {
 			others++
 		}
 	}
@@ -156,6 +160,10 @@ func vsock(port string) error {
 	for _, context := range []uint32{0, 1, 2} { // hypervisor, local, host (vsock(7))
 		fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
+			return err
+		}
+		soon := unix.Timeval{Usec: 100_000}
+		if err := unix.SetsockoptTimeval(fd, unix.AF_VSOCK, unix.SO_VM_SOCKETS_CONNECT_TIMEOUT, &soon); err != nil {
 			return err
 		}
 		err = unix.Connect(fd, &unix.SockaddrVM{CID: context, Port: uint32(number)})
