@@ -41,7 +41,7 @@ const (
 // exist in the rig's namespace only.
 const (
 	diskDir  = "/mnt" // the disk that is searched
-	vaultDir = "/srv" // holds the credentials, in memory that is never swapped (ramfs)
+	vaultDir = "/srv" // holds the credentials and the binaries, in memory that is never swapped (ramfs)
 )
 
 // The test starts itself a second time, in a mount namespace of its own.
@@ -167,6 +167,9 @@ func enterRig() error {
 	if err := seal(); err != nil {
 		return err
 	}
+	if err := fillVault(); err != nil {
+		return err
+	}
 	const options = "nodiscard,nodelalloc,data=journal,commit=1"
 	if err := unix.Mount(*device, diskDir, "ext4", unix.MS_SYNCHRONOUS, options); err != nil {
 		return fmt.Errorf("mount disk: %w", err)
@@ -180,10 +183,22 @@ func enterRig() error {
 			return fmt.Errorf("mount disk on %s: %w", w.dir, err)
 		}
 	}
+	return os.Setenv("TMPDIR", "/tmp")
+}
+
+// fillVault puts the binaries in memory, since the places that the rig's
+// mounts cover may be where they were built.
+func fillVault() error {
+	built, err := os.OpenRoot(*binaries)
+	if err != nil {
+		return err
+	}
+	defer built.Close()
 	if err := unix.Mount("ramfs", vaultDir, "ramfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
 		return fmt.Errorf("mount %s: %w", vaultDir, err)
 	}
-	return os.Setenv("TMPDIR", "/tmp")
+	*binaries = vaultDir + "/bin"
+	return os.CopyFS(*binaries, built.FS())
 }
 
 // kernelFilesystems keep no file that a program writes, and creel and the
