@@ -37,6 +37,9 @@ import (
 // past this something is wrong (a hung mount, a frozen group).
 const runtimeTimeout = 30 * time.Second
 
+// removeTimeout bounds the wait for killed processes to be gone.
+const removeTimeout = 5 * time.Second
+
 // Config is what the engine needs to know.
 type Config struct {
 	Runtime string // absolute path of runc or crun
@@ -53,6 +56,7 @@ type Config struct {
 type Engine struct {
 	cfg  Config
 	null *os.File
+	runs runs
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -86,6 +90,10 @@ func (e *Engine) pidPath(id string) string { return filepath.Join(e.bundle(id), 
 
 // Create implements engine.Engine.
 func (e *Engine) Create(ctx context.Context, req engine.Request) (_ *engine.Sandbox, err error) {
+	// Before the undo below, which must never remove another sandbox of this ID.
+	if err := os.Mkdir(e.bundle(req.ID), 0o700); err != nil {
+		return nil, fmt.Errorf("make bundle: %w", err)
+	}
 	defer func() {
 		if err != nil {
 			// The caller's context may be what ended the launch.
@@ -125,9 +133,6 @@ func (e *Engine) writeBundle(req engine.Request) error {
 	data, err := json.Marshal(config)
 	if err != nil {
 		return fmt.Errorf("encode OCI configuration: %w", err)
-	}
-	if err := os.Mkdir(e.bundle(req.ID), 0o700); err != nil {
-		return fmt.Errorf("make bundle: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(e.bundle(req.ID), "config.json"), data, 0o600); err != nil {
 		return fmt.Errorf("write bundle: %w", err)
@@ -193,6 +198,7 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 	for _, pid := range pids {
 		collect(pid)
 	}
+	e.collectOrphans()
 	return nil
 }
 
@@ -209,7 +215,7 @@ func collect(pid int) {
 // removeCgroup removes a group once the last of its killed processes is
 // gone, which the kernel does not announce on v1.
 func (e *Engine) removeCgroup(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
 	for {
 		err := e.cfg.Cgroups.Remove(id)
@@ -250,11 +256,17 @@ func (e *Engine) List(context.Context) ([]string, error) {
 
 // Version implements engine.Engine.
 func (e *Engine) Version(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, e.cfg.Runtime, "--version").Output()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, e.cfg.Runtime, "--version")
+	cmd.Stdout = &out
+	err := e.runs.start(cmd)
+	if err == nil {
+		err = e.runs.wait(cmd)
+	}
 	if err != nil {
 		return "", fmt.Errorf("run %s --version: %w", e.cfg.Runtime, err)
 	}
-	first, _, _ := strings.Cut(string(out), "\n")
+	first, _, _ := strings.Cut(out.String(), "\n")
 	return first, nil
 }
 
@@ -263,25 +275,31 @@ func (e *Engine) Version(ctx context.Context) (string, error) {
 func (e *Engine) runtime(ctx context.Context, id string, files []*os.File, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
 	defer cancel()
+	leash, err := newLeash()
+	if err != nil {
+		return err
+	}
+	defer leash.close()
 	global := []string{"--root", e.runtimeRoot(), "--log", e.logPath(id), "--log-format", "json"}
 	cmd := exec.CommandContext(ctx, e.cfg.Runtime, append(global, args...)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.null, e.null, e.null
-	cmd.ExtraFiles = files
+	cmd.ExtraFiles = append(files, leash.held)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	err := cmd.Run()
-	if err == nil {
-		return nil
+	if err = e.runs.start(cmd); err != nil {
+		return fmt.Errorf("start %s: %w", e.cfg.Runtime, err)
 	}
-	if cmd.Process != nil {
-		// What it had started is orphaned and the supervisor's to end.
-		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
-		collect(-cmd.Process.Pid)
+	if err = e.runs.wait(cmd); err == nil {
+		return nil
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
+	// What it had started is orphaned and the supervisor's to end.
+	_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+	collect(-cmd.Process.Pid)
+	err = errors.Join(err, leash.end())
 	if said := e.lastLog(id); said != "" {
 		return fmt.Errorf("%s %s: %w: %s", filepath.Base(e.cfg.Runtime), args[0], err, said)
 	}

@@ -1,0 +1,166 @@
+package oci
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A leash is a pipe that every process of one run of the runtime holds the
+// writing end of. crun --detach leaves its process group, so killing the
+// group does not end it; the leash finds what is left, and its end of file
+// says that nothing is. Inits do not hold it: the runtime closes in them all
+// descriptors but those it was told to keep.
+type leash struct {
+	read, held *os.File
+	target     string // what /proc/PID/fd shows of it
+}
+
+func newLeash() (*leash, error) {
+	read, held, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make leash: %w", err)
+	}
+	l := &leash{read: read, held: held}
+	if l.target, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", held.Fd())); err != nil {
+		l.close()
+		return nil, fmt.Errorf("make leash: %w", err)
+	}
+	return l, nil
+}
+
+func (l *leash) close() {
+	l.held.Close()
+	l.read.Close()
+}
+
+// end kills what a run that failed or was cancelled has left, and returns
+// once nothing of it is left. What is killed is or becomes the supervisor's
+// child, because its parents are dead (PR_SET_CHILD_SUBREAPER, prctl(2)).
+func (l *leash) end() error {
+	l.held.Close()
+	for deadline := time.Now().Add(removeTimeout); !l.dropped(); {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("end run of the runtime: %w", os.ErrDeadlineExceeded)
+		}
+		for _, pid := range children() {
+			if l.holds(pid) {
+				_ = unix.Kill(pid, unix.SIGKILL) // our child: the number is still its
+				collect(pid)
+			}
+		}
+	}
+	return nil
+}
+
+// dropped waits a moment for the last holder to end.
+func (l *leash) dropped() bool {
+	fds := []unix.PollFd{{Fd: int32(l.read.Fd()), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 1) // ms
+	return err == nil && n == 1 && fds[0].Revents&unix.POLLHUP != 0
+}
+
+func (l *leash) holds(pid int) bool {
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		return false
+	}
+	for _, link := range links {
+		if target, err := os.Readlink(link); err == nil && target == l.target {
+			return true
+		}
+	}
+	return false
+}
+
+// children lists the supervisor's children (proc(5), /proc/PID/task/TID/children).
+func children() []int {
+	files, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, file := range files {
+		data, _ := os.ReadFile(file) // a thread that has ended has none
+		for _, field := range strings.Fields(string(data)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// collectOrphans takes the zombies that nobody waits for: crun --detach goes
+// on in a process of its own, which ends as the supervisor's child, and an
+// init of runc ends by itself when its runc is killed. What is waited for
+// leads its process group, or is in the supervisor's: inits that were
+// adopted, which have creel-init's name, helpers, and runs under way.
+func (e *Engine) collectOrphans() {
+	for _, pid := range children() {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && e.orphaned(pid, string(data)) {
+			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+		}
+	}
+}
+
+// orphaned looks at /proc/PID/stat of a child (proc(5)).
+func (e *Engine) orphaned(pid int, stat string) bool {
+	// The name, in parentheses, may hold anything: fields follow the last ")".
+	end := strings.LastIndexByte(stat, ')')
+	if end < 0 || e.runs.has(pid) {
+		return false
+	}
+	_, name, _ := strings.Cut(stat[:end], "(")
+	fields := strings.Fields(stat[end+1:]) // state, parent, process group …
+	if len(fields) < 3 || fields[0] != "Z" {
+		return false
+	}
+	group, err := strconv.Atoi(fields[2])
+	if err != nil || group == unix.Getpgrp() {
+		return false
+	}
+	return group != pid || strings.HasPrefix(name, filepath.Base(e.cfg.Runtime))
+}
+
+// runs are the processes of the runtime that are waited for.
+type runs struct {
+	mu   sync.Mutex
+	pids map[int]bool
+}
+
+// start starts a run, so that nobody sees it before it is known.
+func (r *runs) start(cmd *exec.Cmd) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if r.pids == nil {
+		r.pids = map[int]bool{}
+	}
+	r.pids[cmd.Process.Pid] = true
+	return nil
+}
+
+func (r *runs) wait(cmd *exec.Cmd) error {
+	err := cmd.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.pids, cmd.Process.Pid)
+	return err
+}
+
+func (r *runs) has(pid int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pids[pid]
+}
