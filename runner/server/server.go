@@ -179,10 +179,6 @@ func (s *Server) stopAccepting() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closing = true
-	for c := range s.waiting {
-		c.fail(errClosing)
-		c.conn.Close()
-	}
 	var errs []error
 	for _, listener := range []net.Listener{s.options.Exec, s.options.Admin} {
 		if listener == nil {
@@ -191,6 +187,11 @@ func (s *Server) stopAccepting() error {
 		if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, fmt.Errorf("close listener: %w", err))
 		}
+	}
+	// After the listeners: whoever is told so finds nobody to try again with.
+	for c := range s.waiting {
+		c.fail(errClosing)
+		c.conn.Close()
 	}
 	return errors.Join(errs...)
 }
