@@ -137,8 +137,8 @@ func linux(in Input) *specs.Linux {
 		Namespaces:        namespaces(in.Policy),
 		Resources:         resources(in.Policy.Limits),
 		Seccomp:           in.Seccomp,
-		MaskedPaths:       MaskedPaths,
-		ReadonlyPaths:     ReadonlyPaths,
+		MaskedPaths:       slices.Clone(MaskedPaths),
+		ReadonlyPaths:     slices.Clone(ReadonlyPaths),
 		RootfsPropagation: "private",
 	}
 	if in.Policy.UserNamespace == policy.UserNamespaceRequired {
