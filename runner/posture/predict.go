@@ -130,8 +130,15 @@ func (p *Prediction) rootMounts(s Subject) {
 	if !s.Policy.Root.Host {
 		fsType = "overlay"
 	}
+	flags := []string{"ro", "nosuid", "nodev"}
+	if s.Policy.Root.Host && s.Policy.UserNamespace == policy.UserNamespaceOff {
+		// Without a user namespace that locks them, crun drops these two from the
+		// root. There they guard nothing: the tmpfs holds what the supervisor
+		// made, which is neither setuid nor a device.
+		flags = flags[:1]
+	}
 	p.Mounts["/"] = PredictedMount{
-		FSTypes: []string{fsType}, With: []string{"ro", "nosuid", "nodev"}, Root: "/", Dev: s.Root.Dev, Ino: s.Root.Ino,
+		FSTypes: []string{fsType}, With: flags, Root: "/", Dev: s.Root.Dev, Ino: s.Root.Ino,
 	}
 	for _, m := range s.Root.Mounts {
 		flags := []string{"ro", "nosuid", "nodev"}

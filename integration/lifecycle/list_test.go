@@ -1,0 +1,111 @@
+package lifecycle
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
+)
+
+// row is what ps says of one sandbox.
+type row struct {
+	ID        string   `json:"id"`
+	State     string   `json:"state"`
+	Command   string   `json:"command"`
+	Pid       int      `json:"pid"`
+	Processes int      `json:"processes"`
+	Weaker    []string `json:"weaker"`
+}
+
+func list(t *testing.T, r *testrig.Rig, flags ...string) []row {
+	t.Helper()
+	got := r.Creel(append([]string{"ps", "--json"}, flags...)...)
+	var reply struct {
+		Sandboxes []row `json:"sandboxes"`
+	}
+	if err := json.Unmarshal([]byte(got.Stdout), &reply); err != nil {
+		t.Fatalf("ps said %q %q: %v", got.Stdout, got.Stderr, err)
+	}
+	return reply.Sandboxes
+}
+
+// TestListIsWhatTheKernelHas: what runs is listed, what the kernel has ended
+// behind the supervisor's back is not, and an ended one is a memory of -a.
+func TestListIsWhatTheKernelHas(t *testing.T) {
+	r := testrig.Start(t, testrig.Options{})
+	r.Group() // runs a command of its own, once
+	r.Eventually("idle", func() bool { return len(list(t, r)) == 0 })
+	client, _ := launch(t, r)
+	rows := list(t, r)
+	if len(rows) != 1 || rows[0].State != "running" || rows[0].Processes < 4 || rows[0].Pid == 0 {
+		t.Fatalf("control: a running sandbox is listed as %+v", rows)
+	}
+	if groups := controlGroups(r); !strings.Contains(strings.Join(groups, " "), rows[0].ID) {
+		t.Errorf("the listed %s is not among the kernel's %v", rows[0].ID, groups)
+	}
+	if err := syscall.Kill(rows[0].Pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Wait()
+	if code := client.ProcessState.ExitCode(); code != 137 {
+		t.Errorf("the client ended with %d, want 137", code)
+	}
+	r.Eventually("the ended sandbox is not listed", func() bool { return len(list(t, r)) == 0 })
+	if all := list(t, r, "-a"); len(all) == 0 || all[0].ID != rows[0].ID || all[0].State != "ended" {
+		t.Errorf("ps -a lists %+v", all)
+	}
+}
+
+// TestWeakerModeIsNamedInTheList: without a user namespace the other promises
+// still hold, and the list says what was given up.
+func TestWeakerModeIsNamedInTheList(t *testing.T) {
+	for _, runtime := range testrig.Runtimes {
+		r := testrig.Start(t, testrig.Options{Runtime: runtime, Policy: "userNamespace: off"})
+		client, _ := launch(t, r)
+		if rows := list(t, r); len(rows) != 1 || fmt.Sprint(rows[0].Weaker) != "[userNamespace: off]" {
+			t.Errorf("%s: listed as %+v", runtime, rows)
+		}
+		_ = client.Process.Kill()
+		_ = client.Wait()
+		got := r.Shell(`grep -cE "^Cap(Inh|Prm|Eff|Bnd|Amb):.0{16}$" /proc/self/status; id -u`)
+		if want := fmt.Sprintf("5\n%d\n", testrig.User); got.Stdout != want {
+			t.Errorf("%s: said %q, want %q: %s", runtime, got.Stdout, want, got.Stderr)
+		}
+	}
+	r := testrig.Start(t, testrig.Options{})
+	client, _ := launch(t, r)
+	if rows := list(t, r); len(rows) != 1 || len(rows[0].Weaker) != 0 {
+		t.Errorf("control: listed as %+v", rows)
+	}
+	_ = client.Process.Kill()
+	_ = client.Wait()
+}
+
+// TestReloadKeepsTheLastGoodPolicies, and says so wherever an operator looks.
+func TestReloadKeepsTheLastGoodPolicies(t *testing.T) {
+	r := testrig.Start(t, testrig.Options{})
+	r.WritePolicy("exec-default", r.PolicyText("exec-default", "surprise: yes"))
+	r.Reload()
+	if got := r.Shell("exit 7"); got.Code != 7 {
+		t.Errorf("the last good policy is not in force: %d %s", got.Code, got.Stderr)
+	}
+	where := filepath.Join(r.Policies, "exec-default.yaml")
+	doctor, ps := r.Creel("doctor"), r.Creel("ps")
+	for name, said := range map[string]string{"the log": r.Log(), "doctor": doctor.Stdout + doctor.Stderr, "ps": ps.Stdout + ps.Stderr} {
+		if !strings.Contains(said, where) || !strings.Contains(said, "surprise") {
+			t.Errorf("%s does not name the broken file and key: %s", name, said)
+		}
+	}
+	r.WritePolicy("exec-default", r.PolicyText("exec-default", "env: {NEW: policy}"))
+	r.Reload()
+	if got := r.Shell("echo $NEW"); got.Stdout != "policy\n" {
+		t.Errorf("a mended policy is not in force: %q %s", got.Stdout, got.Stderr)
+	}
+	if ps := r.Creel("ps"); strings.Contains(ps.Stdout+ps.Stderr, "surprise") {
+		t.Errorf("ps still complains: %s%s", ps.Stdout, ps.Stderr)
+	}
+}
