@@ -1,6 +1,7 @@
 // Command creeld is the supervisor: the one process with privilege. It reads
 // its configuration, prepares its process, and hands over to the supervisor
-// and server packages; it decides nothing about a sandbox itself.
+// and server packages. It may import whatever they are assembled from, and
+// never decides anything about a sandbox itself.
 package main
 
 import (

@@ -1,7 +1,8 @@
 // Package lifecycle tests how invocations end and what they leave behind:
 // with the real client and supervisor, on this machine.
 //
-// It imports only testrig, and ends only processes that it or its rig started.
+// It imports only testrig, and never ends a process that neither it nor its
+// rig started.
 package lifecycle
 
 import (

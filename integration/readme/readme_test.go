@@ -1,7 +1,7 @@
 // Package readme runs what README.md prints: every command of its shell
 // blocks, as printed, and the policy it explains.
 //
-// It imports policy and testrig, and nothing of runner.
+// It imports policy and testrig, and never anything of runner.
 package readme
 
 import (

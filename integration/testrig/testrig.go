@@ -1,8 +1,8 @@
 // Package testrig starts a real supervisor on a temporary directory and runs
 // the real client against it, for the tests of the folders beside it.
 //
-// It imports nothing of runner: what it knows of creel is its commands and
-// files, as an operator does. It ends only processes that it started.
+// It imports nothing of runner, since it knows of creel what an operator
+// does: its commands and files. It never ends a process it did not start.
 package testrig
 
 import (
