@@ -80,9 +80,8 @@ func Build(in Input) *specs.Spec {
 		Root:     &specs.Root{Path: in.Rootfs, Readonly: true},
 		Hostname: "sandbox",
 		Process: &specs.Process{
-			Args: []string{in.Init},
-			// Not nil: the specification calls an absent list the runtime's choice.
-			Env:             []string{},
+			// No environment: a runtime may add HOME, which is creel-init's alone.
+			Args:            []string{in.Init},
 			Cwd:             "/",
 			User:            specs.User{UID: in.UID, GID: in.GID},
 			NoNewPrivileges: true,

@@ -161,7 +161,7 @@ func TestConfigurationHoldsNoCommandEnvironmentOrCredential(t *testing.T) {
 			t.Errorf("%s: holds …%s…", p.Name, data[max(0, i-20):min(len(data), i+40)])
 		}
 		config := Build(input(t, p))
-		if len(config.Process.Args) != 1 || config.Process.Args[0] != "/.creel/init" || config.Process.Env == nil || len(config.Process.Env) != 0 {
+		if len(config.Process.Args) != 1 || config.Process.Args[0] != "/.creel/init" || len(config.Process.Env) != 0 {
 			t.Errorf("%s: process is %q with environment %q", p.Name, config.Process.Args, config.Process.Env)
 		}
 		if config.Hooks != nil || config.Process.Terminal || len(config.Annotations) != 0 {
