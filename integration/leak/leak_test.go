@@ -30,6 +30,7 @@ var events = []struct {
 	{"it is killed", itIsKilled},
 	{"it takes too long", itTakesTooLong},
 	{"its caller is killed", itsCallerIsKilled},
+	{"it prints too much", itPrintsTooMuch}, // cut off in the middle of a value
 	{"it takes too much memory", itTakesTooMuchMemory},
 	{"it would dump core", itWouldDumpCore}, // docker leaves the hard limit unlimited
 	{"a provider fails", aProviderFails},    // what a helper prints is in no error and no log
@@ -153,7 +154,7 @@ func itIsKilled(t *testing.T, r *rig) {
 }
 
 func itTakesTooLong(t *testing.T, r *rig) {
-	r.runs(t, api.ExitTimeout, `printf %s "$EXEC_TOKEN"; sleep 1000`, "--timeout", "500ms")
+	r.runs(t, api.ExitTimeout, `printf %s "$EXEC_TOKEN"; sleep 1000`, "--timeout", "1s")
 }
 
 func itsCallerIsKilled(t *testing.T, r *rig) {
@@ -161,6 +162,13 @@ func itsCallerIsKilled(t *testing.T, r *rig) {
 	check(t, b.client.Process.Kill())
 	b.ends(t, -1)
 	r.Eventually("nothing of it is listed", func() bool { return len(r.list(t)) == 0 })
+}
+
+func itPrintsTooMuch(t *testing.T, r *rig) {
+	got := r.runs(t, 137, `while :; do echo "$EXEC_TOKEN"; done`)
+	if !strings.HasPrefix(got.Stdout, "[redacted:EXEC_TOKEN]\n") || !strings.Contains(got.Stderr, "more output") {
+		t.Errorf("stdout begins with %.40q, stderr %q, want redacted output and the reason", got.Stdout, got.Stderr)
+	}
 }
 
 func itTakesTooMuchMemory(t *testing.T, r *rig) {

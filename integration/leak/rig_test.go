@@ -39,7 +39,7 @@ const credentials = `credentials:
   - {env: EXEC_TOKEN, from: "exec:` + vaultDir + `/helper %"}
   - {env: SYSTEMD_TOKEN, from: "systemd:token"}
 logs: {keep: 64KiB}
-limits: {timeout: 1m, memory: 64MiB}`
+limits: {timeout: 1m, memory: 64MiB, output: 256KiB}`
 
 // start puts the credentials in their places and starts a supervisor that
 // logs all it can to the disk.
