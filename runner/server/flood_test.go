@@ -25,6 +25,11 @@ func TestFloodByOneUIDStarvesNobodyElse(t *testing.T) {
 		t.Fatalf("refused after %d connections, want 20", len(held))
 	}
 	stillServes(t, sockets.Exec)
+	// Root has places of its own, so only another ordinary uid shows that the
+	// flood was held to its share.
+	if event := asks(t, neighbour, sockets.Exec, `{"route":"version"}`); event.Type != api.EventReply {
+		t.Errorf("another uid during the flood: %+v", event)
+	}
 	event := strangerAsks(t, sockets.Exec, `{"route":"version"}`)
 	if event.Error == nil {
 		t.Fatalf("one more by the flooding uid: %+v", event)

@@ -18,6 +18,9 @@ import (
 // stranger is a uid that is neither root nor an admin, and has no account.
 const stranger = 64123
 
+// neighbour is another such uid.
+const neighbour = 64124
+
 // dialAs connects as another uid, which the kernel records: setresuid(2) made
 // directly changes one thread alone (nptl(7)), and a locked thread ends with
 // its goroutine.
@@ -48,7 +51,12 @@ func dialAs(t testing.TB, uid int, path string) (*net.UnixConn, error) {
 
 func strangerAsks(t testing.TB, path, request string) api.Event {
 	t.Helper()
-	conn, err := dialAs(t, stranger, path)
+	return asks(t, stranger, path, request)
+}
+
+func asks(t testing.TB, uid int, path, request string) api.Event {
+	t.Helper()
+	conn, err := dialAs(t, uid, path)
 	if err != nil {
 		t.Fatal(err)
 	}
