@@ -36,6 +36,7 @@ type Hierarchy struct {
 	// Parent is the group, from the root of each hierarchy, that holds the
 	// sandboxes.
 	Parent string
+	mount string // where the hierarchies are: Mount
 	// roots are the directories of the hierarchies: one on v2; on v1 one for
 	// each mounted controller and named hierarchy.
 	roots []string
@@ -49,18 +50,22 @@ func Open(parent string) (*Hierarchy, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hierarchy{Unified: unified, Parent: parent}
+	return open(Mount, unified, parent)
+}
+
+func open(mount string, unified bool, parent string) (*Hierarchy, error) {
+	h := &Hierarchy{Unified: unified, Parent: parent, mount: mount}
 	if unified {
-		h.roots = []string{Mount}
+		h.roots = []string{mount}
 		return h, nil
 	}
-	entries, err := os.ReadDir(Mount)
+	entries, err := os.ReadDir(mount)
 	if err != nil {
 		return nil, fmt.Errorf("list control group hierarchies: %w", err)
 	}
 	for _, entry := range entries {
 		if entry.IsDir() { // cpu -> cpu,cpuacct symlinks name a hierarchy twice
-			h.roots = append(h.roots, filepath.Join(Mount, entry.Name()))
+			h.roots = append(h.roots, filepath.Join(mount, entry.Name()))
 		}
 	}
 	return h, nil
@@ -87,9 +92,9 @@ func (h *Hierarchy) Path(id string) string { return filepath.Join(h.Parent, id) 
 // is one directory whatever the controller.
 func (h *Hierarchy) dir(controller, id string) string {
 	if h.Unified {
-		return filepath.Join(Mount, h.Parent, id)
+		return filepath.Join(h.mount, h.Parent, id)
 	}
-	return filepath.Join(Mount, controller, h.Parent, id)
+	return filepath.Join(h.mount, controller, h.Parent, id)
 }
 
 // List names the sandboxes that have a group in any hierarchy, sorted.
@@ -119,8 +124,10 @@ func (h *Hierarchy) List() ([]string, error) {
 
 // Procs lists the processes in a sandbox's group, by host pid. A group that
 // is gone gives ErrNotFound.
-func (h *Hierarchy) Procs(id string) ([]int, error) {
-	data, err := os.ReadFile(filepath.Join(h.dir("pids", id), "cgroup.procs"))
+func (h *Hierarchy) Procs(id string) ([]int, error) { return procs(h.dir("pids", id)) }
+
+func procs(dir string) ([]int, error) {
+	data, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 		return nil, ErrNotFound
 	}
@@ -140,21 +147,57 @@ func (h *Hierarchy) Procs(id string) ([]int, error) {
 
 // Kill sends SIGKILL to every process in a sandbox's group and lists them. It
 // is for what a dead supervisor or a failed launch left; a live sandbox is
-// ended by killing its init.
+// ended by killing its init. Every hierarchy is looked at, since a runtime
+// that was killed may have put a process in some of them only.
 func (h *Hierarchy) Kill(id string) ([]int, error) {
-	pids, err := h.Procs(id)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, pid := range pids {
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			return nil, fmt.Errorf("kill %d: %w", pid, err)
+	var all []int
+	for _, root := range h.roots {
+		dir := filepath.Join(root, h.Path(id))
+		pids, err := procs(dir)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, pid := range pids {
+			if slices.Contains(all, pid) {
+				continue
+			}
+			if err := killIn(dir, pid); err != nil {
+				return nil, fmt.Errorf("kill %d: %w", pid, err)
+			}
+			all = append(all, pid)
 		}
 	}
-	return pids, nil
+	return all, nil
+}
+
+// killIn kills a process that is still in the group: its number alone might
+// be another's by now, so it is held first and then looked for again.
+func killIn(dir string, pid int) error {
+	if pid <= 0 {
+		return unix.ESRCH // of another PID namespace; 0 would be our own group
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	pids, err := procs(dir)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if !slices.Contains(pids, pid) {
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	return nil
 }
 
 // Remove removes the empty group of a sandbox from every hierarchy; groups
