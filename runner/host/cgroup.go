@@ -47,11 +47,10 @@ func delegated() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read own control group: %w", err)
 	}
-	group, unified := strings.CutPrefix(strings.TrimSpace(string(data)), "0::")
-	if !unified || strings.Contains(group, "\n") {
-		return "", nil // v1 or hybrid
+	group, unified := ownGroup(string(data))
+	if !unified {
+		return "", nil
 	}
-	group = strings.TrimSuffix(group, "/"+leaf) // moved by a former start
 	for _, attribute := range []string{"trusted.delegate", "user.delegate"} {
 		var value [8]byte
 		n, err := unix.Getxattr(filepath.Join(cgroup.Mount, group), attribute, value[:])
@@ -63,6 +62,16 @@ func delegated() (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// ownGroup reads /proc/self/cgroup (cgroups(7)). A v1 or hybrid host, which
+// has more lines than the one, has no group to hand over.
+func ownGroup(text string) (group string, unified bool) {
+	group, unified = strings.CutPrefix(strings.TrimSuffix(text, "\n"), "0::")
+	if !unified || strings.Contains(group, "\n") {
+		return "", false
+	}
+	return strings.TrimSuffix(group, "/"+leaf), true // where a former start moved it
 }
 
 func moveToLeaf(group string) error {

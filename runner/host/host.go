@@ -71,8 +71,9 @@ func HideUnifiedTree() error {
 }
 
 // Lock takes the one lock of a runtime directory, the directory itself, so
-// that no file is left behind, and returns what holds it (flock(2)). Runs of the OCI runtime inherit it, so a supervisor that follows a
-// killed one waits here, for up to wait, until the last of them has ended.
+// that no file is left behind, and returns what holds it (flock(2)). Runs of
+// the OCI runtime inherit it, so a supervisor that follows a killed one waits
+// here, for up to wait, until the last of them has ended.
 func Lock(dir string, wait time.Duration) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {
