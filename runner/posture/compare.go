@@ -96,6 +96,9 @@ func (c *comparison) mount(want PredictedMount, got Mount) {
 	if want.Rdev != 0 && want.Rdev != got.Rdev {
 		c.differ("mount %s: want device %#x, kernel says %#x", got.Target, want.Rdev, got.Rdev)
 	}
+	if got.Owner != 0 {
+		c.differ("mount %s: a device of the host that belongs to uid %d, not to root", got.Target, got.Owner)
+	}
 	if got.Hidden {
 		c.differ("mount %s: lies under another mount", got.Target)
 	}

@@ -109,14 +109,16 @@ func (m *Mount) identify(root, mountID int) error {
 	}
 	defer unix.Close(fd)
 	var st unix.Statx_t
-	mask := unix.STATX_MNT_ID | unix.STATX_INO
+	mask := unix.STATX_MNT_ID | unix.STATX_INO | unix.STATX_UID
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, mask, &st); err != nil {
 		return fmt.Errorf("stat %s of sandbox: %w", m.Target, err)
 	}
 	m.Hidden = st.Mnt_id != uint64(mountID)
 	m.Dev = unix.Mkdev(st.Dev_major, st.Dev_minor)
 	m.Ino = st.Ino
-	m.Rdev = unix.Mkdev(st.Rdev_major, st.Rdev_minor)
+	if m.Rdev = unix.Mkdev(st.Rdev_major, st.Rdev_minor); m.Rdev != 0 {
+		m.Owner = uint64(st.Uid)
+	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {
 		return fmt.Errorf("stat file system of %s of sandbox: %w", m.Target, err)

@@ -84,6 +84,8 @@ type Mount struct {
 	Dev  uint64 `json:"dev"`
 	Ino  uint64 `json:"ino"`
 	Rdev uint64 `json:"rdev,omitempty"`
+	// Owner is the host uid of a device; whoever owns it may close it to all.
+	Owner uint64 `json:"owner,omitempty"`
 	// Size in bytes and Inodes bound a tmpfs (statfs(2)).
 	Size   int64 `json:"size,omitempty"`
 	Inodes int64 `json:"inodes,omitempty"`

@@ -54,9 +54,9 @@ type Config struct {
 
 // Engine implements engine.Engine.
 type Engine struct {
-	cfg  Config
-	null *os.File
-	runs runs
+	cfg   Config
+	stdio *os.File
+	runs  runs
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -69,17 +69,17 @@ func New(cfg Config) (*Engine, error) {
 			return nil, fmt.Errorf("make state directory: %w", err)
 		}
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	fd, err := unix.MemfdCreate("stdio", unix.MFD_CLOEXEC)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make standard streams of the runtime: %w", err)
 	}
-	e.null = null
+	e.stdio = os.NewFile(uintptr(fd), "stdio")
 	return e, nil
 }
 
 // Close removes the engine's own directories, which hold no sandbox any more.
 func (e *Engine) Close() error {
-	return errors.Join(e.null.Close(), os.Remove(e.bundles()), os.RemoveAll(e.runtimeRoot()))
+	return errors.Join(e.stdio.Close(), os.Remove(e.bundles()), os.RemoveAll(e.runtimeRoot()))
 }
 
 func (e *Engine) bundles() string          { return filepath.Join(e.cfg.StateDir, "sandboxes") }
@@ -270,8 +270,11 @@ func (e *Engine) Version(ctx context.Context) (string, error) {
 	return first, nil
 }
 
-// runtime runs the OCI runtime once. Its standard streams are /dev/null,
-// since creel-init inherits them; what it has to say goes to a log file.
+// runtime runs the OCI runtime once. What it has to say goes to a log file.
+//
+// Its standard streams are a file in memory, which creel-init inherits and
+// replaces, and never a device: crun gives what is there to the sandbox's
+// user, who would own the host's /dev/null and could close it to everyone.
 func (e *Engine) runtime(ctx context.Context, id string, files []*os.File, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, runtimeTimeout)
 	defer cancel()
@@ -283,7 +286,7 @@ func (e *Engine) runtime(ctx context.Context, id string, files []*os.File, args 
 	global := []string{"--root", e.runtimeRoot(), "--log", e.logPath(id), "--log-format", "json"}
 	cmd := exec.CommandContext(ctx, e.cfg.Runtime, append(global, args...)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.null, e.null, e.null
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdio, e.stdio, e.stdio
 	cmd.ExtraFiles = append(files, leash.held)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
