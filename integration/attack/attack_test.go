@@ -139,6 +139,16 @@ func probe(t *testing.T) string {
 	return path
 }
 
+// inSupervisor runs a command in the supervisor's own mount namespace, which
+// ends with it.
+func (s *site) inSupervisor(t *testing.T, argv ...string) {
+	t.Helper()
+	cmd := exec.Command("nsenter", append([]string{"-m", "-t", fmt.Sprint(s.Pid()), "--"}, argv...)...)
+	if r := s.Run(cmd); r.Code != 0 {
+		t.Fatalf("%v: exit %d, %s", argv, r.Code, r.Stderr)
+	}
+}
+
 // outcomes are what a probe printed: attempt to "ok", errno or value.
 type outcomes map[string]string
 
