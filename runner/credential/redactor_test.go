@@ -322,7 +322,7 @@ func FuzzRedactor(f *testing.F) {
 			// The reference knows neither terminals nor replaced marks.
 			if checkValue(NewSecret([]byte(value))) != nil || strings.ContainsAny(value, "\n[:]") ||
 				strings.Contains("redacted", value) {
-				t.Skip("not a value that the reference handles")
+				return // not a value that the reference handles
 			}
 		}
 		random := rand.New(rand.NewPCG(seed, 0))

@@ -126,7 +126,7 @@ func FuzzSystemdName(f *testing.F) {
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, name string) {
 		if checkName(name) != nil {
-			t.Skip("refused")
+			return // refused
 		}
 		if filepath.Base(name) != name || strings.ContainsAny(name, "/\x00") || filepath.Dir(filepath.Join(dir, name)) != dir {
 			t.Fatalf("%q leaves the directory", name)

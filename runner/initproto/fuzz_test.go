@@ -107,7 +107,7 @@ func FuzzSupervisor(f *testing.F) {
 			err = s.Start(ctx, fullJob, stdio())
 		}
 		if err == nil {
-			_, err = s.Wait()
+			_, _ = s.Wait() // how it ended is the sandbox's word, and any will do
 		}
 		if ctx.Err() != nil {
 			t.Error("the supervisor waits for a sandbox that is gone")

@@ -44,9 +44,7 @@ func (s *Supervisor) Doctor(ctx context.Context) (*api.DoctorReply, error) {
 		finding.Name = check.name
 		reply.Findings = append(reply.Findings, finding)
 	}
-	for _, problem := range s.declaredProblems() {
-		reply.Findings = append(reply.Findings, problem)
-	}
+	reply.Findings = append(reply.Findings, s.declaredProblems()...)
 	return reply, nil
 }
 

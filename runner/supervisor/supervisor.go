@@ -144,7 +144,7 @@ func (s *Supervisor) Healthy() bool {
 	taken := make(chan struct{})
 	go func() {
 		s.mu.Lock()
-		s.mu.Unlock() //nolint:staticcheck // SA2001: taking it is the test
+		defer s.mu.Unlock()
 		close(taken)
 	}()
 	select {
