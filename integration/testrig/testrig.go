@@ -192,7 +192,10 @@ func (r *Rig) Group() string {
 			ID string `json:"id"`
 		} `json:"sandboxes"`
 	}
-	check(r.t, json.Unmarshal([]byte(r.Creel("ps", "-a", "--json").Stdout), &list))
+	r.Eventually("the command is listed as ended", func() bool {
+		check(r.t, json.Unmarshal([]byte(r.Creel("ps", "-a", "--json").Stdout), &list))
+		return len(list.Sandboxes) > 0
+	})
 	var one struct {
 		Cgroup string `json:"cgroup"`
 	}
