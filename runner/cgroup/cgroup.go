@@ -36,7 +36,7 @@ type Hierarchy struct {
 	// Parent is the group, from the root of each hierarchy, that holds the
 	// sandboxes.
 	Parent string
-	mount string // where the hierarchies are: Mount
+	mount  string // where the hierarchies are: Mount
 	// roots are the directories of the hierarchies: one on v2; on v1 one for
 	// each mounted controller and named hierarchy.
 	roots []string

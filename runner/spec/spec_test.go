@@ -133,10 +133,12 @@ func TestConfigurationsFollowThePublishedSchema(t *testing.T) {
 func TestSchemaRefusesBrokenConfigurations(t *testing.T) {
 	compiled := schema(t)
 	for name, broken := range map[string]func(map[string]any){
-		"no version":        func(c map[string]any) { delete(c, "ociVersion") },
-		"mount as text":     func(c map[string]any) { c["mounts"] = "/proc" },
-		"relative mask":     func(c map[string]any) { c["linux"].(map[string]any)["maskedPaths"] = 7 },
-		"unknown namespace": func(c map[string]any) { c["linux"].(map[string]any)["namespaces"] = []any{map[string]any{"type": "moon"}} },
+		"no version":    func(c map[string]any) { delete(c, "ociVersion") },
+		"mount as text": func(c map[string]any) { c["mounts"] = "/proc" },
+		"relative mask": func(c map[string]any) { c["linux"].(map[string]any)["maskedPaths"] = 7 },
+		"unknown namespace": func(c map[string]any) {
+			c["linux"].(map[string]any)["namespaces"] = []any{map[string]any{"type": "moon"}}
+		},
 		"unknown rlimit": func(c map[string]any) {
 			c["process"].(map[string]any)["rlimits"] = []any{map[string]any{"type": "CORE", "soft": 0, "hard": 0}}
 		},
