@@ -59,7 +59,8 @@ func NewMatcher(resolved []Resolved) (*Matcher, error) {
 		}
 		value := r.Secret.Reveal()
 		m.needles = append(m.needles, needle{value: bytes.Clone(value), mark: []byte("[redacted:" + r.Env + "]")})
-		if crlf := bytes.ReplaceAll(value, []byte("\n"), []byte("\r\n")); len(crlf) != len(value) {
+		if bytes.IndexByte(value, '\n') >= 0 { // else the copy would be one more to wipe
+			crlf := bytes.ReplaceAll(value, []byte("\n"), []byte("\r\n"))
 			m.needles = append(m.needles, needle{value: crlf, mark: []byte("[redacted:" + r.Env + "]")})
 		}
 	}
