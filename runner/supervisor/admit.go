@@ -35,9 +35,9 @@ func (s *Supervisor) admit(peer server.Peer, req *api.ExecRequest, stdio server.
 			Hint: "create the user, or name another in 'user:'"}
 	}
 	return &invocation{
-		id: newID(), peer: peer, caller: callerName(peer.UID), req: req, policy: p, filter: declared.Filters[p.Name],
+		id: newID(), peer: peer, caller: callerName(peer.UID), command: commandLine(req.Argv), req: req, policy: p, filter: declared.Filters[p.Name],
 		who: who, created: time.Now(), stdio: stdio, state: "creating",
-		logs: newTail(p.Logs.Keep), cancel: func() {},
+		logs: newTail(p.Logs.Keep), cancel: func() {}, abandoned: make(chan struct{}),
 	}, nil
 }
 

@@ -43,7 +43,7 @@ func (s *Supervisor) Exec(ctx context.Context, peer server.Peer, req *api.ExecRe
 	if err := reap(inv.sandbox.Pidfd); err != nil {
 		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Error("waiting for the init failed")
 	}
-	inv.output.drain(ctx.Done())
+	inv.output.drain(ctx.Done(), inv.abandoned)
 	result := s.result(inv, exit, err)
 	inv.mu.Lock()
 	inv.result = result
@@ -59,6 +59,7 @@ func (s *Supervisor) end(inv *invocation) {
 	s.unwind(inv)
 	inv.stdio.Close() // where no step took it over; closing twice does no harm
 	inv.setState("ended")
+	inv.forget()
 	s.leave(inv)
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -41,6 +42,7 @@ type invocation struct {
 	id      string
 	peer    server.Peer
 	caller  string
+	command string // for people
 	req     *api.ExecRequest
 	policy  *policy.Policy
 	filter  []byte
@@ -64,7 +66,9 @@ type invocation struct {
 	reason   string // why it was stopped; empty while nobody has
 	result   *api.Result
 	cancel   context.CancelFunc // of the launch
-	launched time.Time
+	// abandoned is closed when somebody, and not the command, ended it.
+	abandoned chan struct{}
+	launched  time.Time
 }
 
 // stop ends the sandbox for a reason; the first reason given stays. Killing
@@ -76,9 +80,21 @@ func (inv *invocation) stop(reason string) {
 	if inv.reason == "" {
 		inv.reason = reason
 	}
+	if reason != reasonExited && !inv.isAbandoned() {
+		close(inv.abandoned)
+	}
 	inv.cancel()
 	if inv.sandbox != nil {
 		inv.kill()
+	}
+}
+
+func (inv *invocation) isAbandoned() bool {
+	select {
+	case <-inv.abandoned:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -99,6 +115,14 @@ func (inv *invocation) stopped() string {
 	return inv.reason
 }
 
+// forget lets go of what only a running command needs: an ended invocation
+// is remembered for a while, and its arguments may be 2 MiB.
+func (inv *invocation) forget() {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	inv.req.Argv, inv.req.Env, inv.filter, inv.secrets, inv.output = nil, nil, nil, nil, nil
+}
+
 func (inv *invocation) setState(state string) {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
@@ -110,7 +134,7 @@ func (inv *invocation) describe() api.Sandbox {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	row := api.Sandbox{
-		ID: inv.id, Policy: inv.policy.Name, State: inv.state, Command: commandLine(inv.req.Argv),
+		ID: inv.id, Policy: inv.policy.Name, State: inv.state, Command: inv.command,
 		Caller: inv.caller, Session: inv.req.Session, Created: inv.created,
 		Weaker: inv.policy.Weaker(), Result: inv.result,
 	}
@@ -125,7 +149,14 @@ func commandLine(argv [][]byte) string {
 	const most = 200
 	line := bytes.Join(argv, []byte(" "))
 	if len(line) > most {
-		line = append(line[:most:most], "…"...)
+		cut := most
+		for back := range utf8.UTFMax { // to where a character begins
+			if utf8.RuneStart(line[most-back]) {
+				cut = most - back
+				break
+			}
+		}
+		line = append(line[:cut:cut], "…"...)
 	}
 	return strings.ToValidUTF8(string(line), "\ufffd")
 }

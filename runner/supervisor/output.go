@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -190,9 +191,14 @@ func (o *output) release() {
 	}
 }
 
+// drainGrace is how long a caller gets to read the rest of the output of a
+// sandbox that was killed or reached a limit.
+const drainGrace = time.Second
+
 // drain returns once all that the command wrote has reached the caller, or
-// the caller is gone.
-func (o *output) drain(gone <-chan struct{}) {
+// the caller is gone. A caller that does not read, and for whom nothing waits
+// any more because the sandbox was ended for it, is not waited for.
+func (o *output) drain(gone, abandoned <-chan struct{}) {
 	drained := make(chan struct{})
 	go func() {
 		o.copies.Wait()
@@ -200,7 +206,17 @@ func (o *output) drain(gone <-chan struct{}) {
 	}()
 	select {
 	case <-drained:
+		return
 	case <-gone:
+		return
+	case <-abandoned:
+	}
+	grace := time.NewTimer(drainGrace)
+	defer grace.Stop()
+	select {
+	case <-drained:
+	case <-gone:
+	case <-grace.C:
 	}
 }
 

@@ -50,6 +50,7 @@ func (s *Supervisor) removeSandbox(inv *invocation) error {
 	inv.mu.Lock()
 	inv.kill()
 	inv.mu.Unlock()
+	inv.sandbox.Control.Close() // a session has closed it already
 	return errors.Join(
 		reap(inv.sandbox.Pidfd),
 		inv.sandbox.Pidfd.Close(),
