@@ -31,7 +31,7 @@ quickstart: ## install what is missing, build, run one command in a sandbox, cle
 
 .PHONY: build
 build: ## build bin/creel, bin/creeld and bin/creel-init
-	CGO_ENABLED=0 $(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/creel ./cmd/creel
+	CGO_ENABLED=0 $(GOBUILD) -tags urfave_cli_no_docs -ldflags '$(LDFLAGS)' -o bin/creel ./cmd/creel
 	CGO_ENABLED=1 $(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/creeld ./cmd/creeld
 	CGO_ENABLED=0 $(GOBUILD) -ldflags '-s -w' -o bin/creel-init ./cmd/creel-init
 

@@ -1,6 +1,6 @@
 package policy
 
-import "regexp"
+import "slices"
 
 // configFile is the schema of creel.yaml, in the same form as policyFile.
 var configFile = object[Config]{fields: []field[Config]{
@@ -25,7 +25,8 @@ var configFile = object[Config]{fields: []field[Config]{
 }}
 
 var ownDirectory = absolute("an absolute path on the host", func(text string) *fault {
-	if text == "/" || regexp.MustCompile(`^/(proc|sys|dev)(/|$)`).MatchString(text) {
+	ofKernel := func(dir string) bool { return within(text, dir) }
+	if text == "/" || slices.ContainsFunc([]string{"/proc", "/sys", "/dev"}, ofKernel) {
 		return faultf("give creel a place of its own, such as /run/creel", "creel cannot keep its files in %s", text)
 	}
 	return nil

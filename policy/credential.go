@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"regexp"
 	"strings"
 )
 
@@ -94,7 +93,7 @@ func execReference(command string) *fault {
 	return nil
 }
 
-var vaultText = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*#[A-Za-z0-9_.-]+$`)
+var vaultText = matching(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*#[A-Za-z0-9_.-]+$`)
 
 func vaultReference(reference string) *fault {
 	valid := vaultText.MatchString(reference) && len(reference) <= 1024

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -10,7 +9,7 @@ import (
 )
 
 // envNameText is what a shell can name (POSIX.1-2017, XBD 8.1 and 3.235).
-var envNameText = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,254}$`)
+var envNameText = matching(`^[A-Za-z_][A-Za-z0-9_]{0,254}$`)
 
 // refusedEnv are variables that make a program load or run code other than
 // what its argv names. A receipt that says "git status ran" must not be made

@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +12,7 @@ import (
 // names: a DNS label (RFC 1123) fits all of them.
 var policyName = scalar[string]{
 	what:    "a name of lower-case letters, digits and dashes, at most 63",
-	pattern: regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`),
+	pattern: matching(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`),
 	hint:    "such as exec-default",
 	parse:   keep[string],
 	format:  show[string],
@@ -27,22 +26,22 @@ const (
 )
 
 var (
-	userName   = regexp.MustCompile(`^` + userText + `$`)
-	userIDs    = regexp.MustCompile(`^` + idText + `:` + idText + `$`)
-	callerText = regexp.MustCompile(`^(` + userText + `|` + idText + `)$`)
+	userName   = matching(`^` + userText + `$`)
+	userIDs    = matching(`^` + idText + `:` + idText + `$`)
+	callerText = matching(`^(` + userText + `|` + idText + `)$`)
 )
 
 // sandboxUser is whom the command runs as: never root, by name or by number.
 var sandboxUser = scalar[string]{
 	what:    "a user name or UID:GID",
-	pattern: regexp.MustCompile(`^(` + userText + `|` + idText + `:` + idText + `)$`),
+	pattern: matching(`^(` + userText + `|` + idText + `:` + idText + `)$`),
 	hint:    "such as openclaw or 1000:1000",
 	parse: func(text string) (string, *fault) {
 		const hint = "name an unprivileged user; make one with useradd --system if there is none"
 		if text == "root" {
 			return "", faultf(hint, "the sandbox may not run as root")
 		}
-		ids := userIDs.FindStringSubmatch(text)
+		ids := userIDs.submatches(text)
 		if ids == nil {
 			return text, nil
 		}
@@ -93,7 +92,7 @@ var groupName = scalar[string]{
 
 // imageText is the grammar of image references (distribution/reference),
 // where either a tag or a SHA-256 digest must stand.
-var imageText = func() *regexp.Regexp {
+var imageText = func() *pattern {
 	const (
 		label  = `[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?`
 		domain = label + `(?:\.` + label + `)*(?::[0-9]{1,5})?`
@@ -101,7 +100,7 @@ var imageText = func() *regexp.Regexp {
 		tag    = `:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}`
 		digest = `@sha256:[0-9a-f]{64}`
 	)
-	return regexp.MustCompile(fmt.Sprintf(`^(?:%s/)?%s(?:/%s)*(?:%s|%s|%s%s)$`, domain, part, part, tag, digest, tag, digest))
+	return matching(fmt.Sprintf(`^(?:%s/)?%s(?:/%s)*(?:%s|%s|%s%s)$`, domain, part, part, tag, digest, tag, digest))
 }()
 
 var image = scalar[string]{
@@ -120,7 +119,7 @@ var image = scalar[string]{
 // seccompProfile is the name of a built-in profile or the path of a file.
 var seccompProfile = scalar[string]{
 	what:    "the name of a built-in seccomp profile or an absolute path",
-	pattern: regexp.MustCompile(`^([a-z][a-z0-9-]{0,62}|/.*)$`),
+	pattern: matching(`^([a-z][a-z0-9-]{0,62}|/.*)$`),
 	hint:    "such as default",
 	parse: func(text string) (string, *fault) {
 		if text == "unconfined" {
@@ -137,7 +136,7 @@ var seccompProfile = scalar[string]{
 // gatewayAddress is an IPv4 loopback address with an unprivileged port.
 var gatewayAddress = scalar[netip.AddrPort]{
 	what:    "an IPv4 loopback address and port",
-	pattern: regexp.MustCompile(`^127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}:[1-9][0-9]{3,4}$`),
+	pattern: matching(`^127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}:[1-9][0-9]{3,4}$`),
 	hint:    "such as 127.0.0.1:18789, with a port from 1024 to 65535; host names, IPv6 and other hosts are out of reach by design",
 	parse: func(text string) (netip.AddrPort, *fault) {
 		addr, err := netip.ParseAddrPort(text)

@@ -2,13 +2,12 @@ package policy
 
 import (
 	"path"
-	"regexp"
 	"strings"
 )
 
 // pathText is an absolute path without empty, "." or ".." elements and
 // without a slash at its end, except for "/" itself.
-var pathText = regexp.MustCompile(`^/.*$`)
+var pathText = matching(`^/.*$`)
 
 // The longest path and path element in bytes (PATH_MAX counts its NUL;
 // path_resolution(7)).

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"encoding/json"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +27,7 @@ func show[T ~string](v T) string              { return string(v) }
 var boolean = scalar[bool]{
 	what:    "true or false",
 	tags:    booleans,
-	pattern: regexp.MustCompile(`^(true|false)$`),
+	pattern: matching(`^(true|false)$`),
 	hint:    "write true or false in lower case",
 	parse:   func(text string) (bool, *fault) { return text == "true", nil },
 	format:  strconv.FormatBool,
@@ -39,7 +38,7 @@ var boolean = scalar[bool]{
 var onlyTrue = scalar[bool]{
 	what:    "true",
 	tags:    booleans,
-	pattern: regexp.MustCompile(`^true$`),
+	pattern: matching(`^true$`),
 	hint:    "write true, or leave the key out",
 	parse:   boolean.parse,
 	format:  strconv.FormatBool,
@@ -48,7 +47,7 @@ var onlyTrue = scalar[bool]{
 
 // decimal is how every whole number is written: no sign, no leading zero, no
 // underscore, and no base but ten, whatever YAML version a reader has in mind.
-var decimal = regexp.MustCompile(`^(0|[1-9][0-9]{0,17})$`)
+var decimal = matching(`^(0|[1-9][0-9]{0,17})$`)
 
 func integer[T int | int64](low, high T) scalar[T] {
 	first, last := strconv.FormatInt(int64(low), 10), strconv.FormatInt(int64(high), 10)
@@ -70,7 +69,7 @@ func integer[T int | int64](low, high T) scalar[T] {
 }
 
 var (
-	sizeText  = regexp.MustCompile(`^(0|[1-9][0-9]{0,17}|[1-9][0-9]{0,11}(KiB|MiB|GiB|TiB))$`)
+	sizeText  = matching(`^(0|[1-9][0-9]{0,17}|[1-9][0-9]{0,11}(KiB|MiB|GiB|TiB))$`)
 	sizeUnits = []struct {
 		suffix string
 		bytes  int64
@@ -121,7 +120,7 @@ func formatSize(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-var durationText = regexp.MustCompile(`^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$`)
+var durationText = matching(`^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$`)
 
 // duration is a time with a unit, in whole milliseconds.
 func duration(low, high time.Duration) scalar[time.Duration] {
@@ -164,7 +163,7 @@ func formatDuration(t time.Duration) string {
 func limit[T int64 | time.Duration](s scalar[T]) scalar[T] {
 	inner := s
 	s.what += ", or unlimited"
-	s.pattern = regexp.MustCompile(`^(unlimited|` + strings.Trim(inner.pattern.String(), "^$") + `)$`)
+	s.pattern = matching(`^(unlimited|` + strings.Trim(inner.pattern.String(), "^$") + `)$`)
 	s.parse = func(text string) (T, *fault) {
 		if text == unlimited {
 			return 0, nil
@@ -192,7 +191,7 @@ func limit[T int64 | time.Duration](s scalar[T]) scalar[T] {
 var cpus = scalar[int64]{
 	what:    "a number of processors such as 1 or 1.5",
 	tags:    numbers,
-	pattern: regexp.MustCompile(`^(0|[1-9][0-9]{0,3})(\.[0-9]{1,3})?$`),
+	pattern: matching(`^(0|[1-9][0-9]{0,3})(\.[0-9]{1,3})?$`),
 	hint:    "write a decimal number with at most three digits behind the point",
 	parse: func(text string) (int64, *fault) {
 		whole, part, _ := strings.Cut(text, ".")
@@ -212,7 +211,7 @@ var cpus = scalar[int64]{
 var date = scalar[time.Time]{
 	what:    "a day such as 2027-02-01",
 	tags:    dates,
-	pattern: regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`),
+	pattern: matching(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`),
 	hint:    "write it as YEAR-MONTH-DAY with four, two and two digits",
 	parse: func(text string) (time.Time, *fault) {
 		day, err := time.Parse(time.DateOnly, text)

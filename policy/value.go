@@ -2,7 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -24,10 +23,10 @@ type value[T any] interface {
 
 // scalar is a single word, number or text.
 type scalar[T any] struct {
-	what    string         // "a duration such as 5m": completes "expected …"
-	tags    []string       // the YAML types that may carry it; nil: strings only
-	pattern *regexp.Regexp // of the text; nil: any
-	hint    string         // for text that does not match the pattern
+	what    string   // "a duration such as 5m": completes "expected …"
+	tags    []string // the YAML types that may carry it; nil: strings only
+	pattern *pattern // of the text; nil: any
+	hint    string   // for text that does not match the pattern
 	parse   func(text string) (T, *fault)
 	format  func(T) string
 	shape   schema // more than the pattern, for the editor
@@ -95,7 +94,7 @@ func (s scalar[T]) parseText(text string) (zero T, f *fault) {
 
 // ambiguous are words and numbers that YAML 1.1 reads as something else than
 // text: booleans and numbers to the base 60.
-var ambiguous = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|[0-9]+(:[0-9]+)+)$`)
+var ambiguous = matching(`^(?i:y|n|yes|no|on|off|[0-9]+(:[0-9]+)+)$`)
 
 func (s scalar[T]) write(v T) *yaml.Node {
 	text := s.format(v)

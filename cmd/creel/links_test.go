@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -45,6 +47,22 @@ func TestCreelLinksNothingHeavy(t *testing.T) {
 	}
 	if !found {
 		t.Errorf("positive control: runner/client is not among %d packages", len(linked))
+	}
+}
+
+// creel starts once per command, and most commands read no policy. One
+// {0,254} in an expression that is compiled at every start costs as much as
+// all that is allowed here.
+func TestStartCompilesNoPolicyPatterns(t *testing.T) {
+	command := offline.command(t, "version", "--client")
+	command.Env = append([]string{"GODEBUG=inittrace=1"}, command.Env...)
+	got := end(t, command)
+	line := regexp.MustCompile(`(?m)^init \S+/creel/policy @.* (\d+) bytes, \d+ allocs$`).FindStringSubmatch(got.stderr)
+	if line == nil {
+		t.Fatalf("positive control: package policy is not among what starts:\n%s", got.stderr)
+	}
+	if bytes, err := strconv.Atoi(line[1]); err != nil || bytes > 64<<10 {
+		t.Errorf("package policy allocates at every start: %s", line[0])
 	}
 }
 
