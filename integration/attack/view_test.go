@@ -25,7 +25,7 @@ var userDir = fmt.Sprintf("drwxr-xr-x %d:%d", testrig.User, testrig.User)
 
 // identity is everything but files that a command is given.
 func identity(env outcomes) outcomes {
-	user, none, core := fmt.Sprint(testrig.User), strings.Repeat("0", 16), "0 0"
+	user, none, core := fmt.Sprint(testrig.User), strings.Repeat("0", 16), "1 1"
 	four := strings.TrimSpace(strings.Repeat(user+" ", 4))
 	want := outcomes{
 		"umask": "0022", "hostname": "sandbox", "groups": "[] ok", "controlling terminal": "ENXIO", "cwd": "/workspace",

@@ -180,8 +180,8 @@ func itTakesTooMuchMemory(t *testing.T, r *rig) {
 // itWouldDumpCore has a command try all that would give it a core file.
 func itWouldDumpCore(t *testing.T, r *rig) {
 	got := r.runs(t, 134, `grep 'Max core' /proc/self/limits; ulimit -c unlimited 2>/dev/null; kill -ABRT $$`)
-	if want := []string{"Max", "core", "file", "size", "0", "0", "bytes"}; strings.Join(strings.Fields(got.Stdout), " ") != strings.Join(want, " ") {
-		t.Errorf("core limit %q, want soft and hard 0", got.Stdout)
+	if want := []string{"Max", "core", "file", "size", "1", "1", "bytes"}; strings.Join(strings.Fields(got.Stdout), " ") != strings.Join(want, " ") {
+		t.Errorf("core limit %q, want soft and hard 1, at which no core is made", got.Stdout)
 	}
 	cores, err := filepath.Glob(r.Workspace + "/core*")
 	check(t, err)

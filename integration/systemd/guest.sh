@@ -286,6 +286,22 @@ check_stop_leaves_nothing() {
 	in_force
 }
 
+# A core limit of 0 keeps cores out of files, but not from the program of a
+# piped core_pattern: the control. A sandbox's limit keeps both away.
+check_no_core_program_sees_a_sandbox() {
+	local pattern
+	pattern=$(cat /proc/sys/kernel/core_pattern)
+	printf '#!/bin/sh\ncat >"/tmp/cored-$1"\n' >/usr/local/sbin/cored
+	chmod 0755 /usr/local/sbin/cored
+	echo '|/usr/local/sbin/cored %e' >/proc/sys/kernel/core_pattern
+	cp /bin/sh /tmp/control
+	expect 134 sh -c 'ulimit -c 0; /tmp/control -c "kill -ABRT \$\$"; exit $?'
+	[ -s /tmp/cored-control ]
+	expect 134 exec_as_openclaw exec-default sh -c 'kill -ABRT $$'
+	refute test -e /tmp/cored-sh
+	echo "$pattern" >/proc/sys/kernel/core_pattern
+}
+
 check_the_other_runtime() {
 	local other
 	creel version
@@ -308,7 +324,8 @@ check_exposure() {
 
 checks=(users units_verify socket_activation notify exec_as_openclaw refuses_users_without_rights
 	delegated_cgroup memory_limit_ends_in_oom pids_limit systemd_credential reload_keeps_the_last_good
-	watchdog_restarts_a_stuck_creeld restarts_after_a_kill stop_leaves_nothing the_other_runtime exposure)
+	watchdog_restarts_a_stuck_creeld restarts_after_a_kill stop_leaves_nothing
+	no_core_program_sees_a_sandbox the_other_runtime exposure)
 
 set -x
 prepare

@@ -52,7 +52,9 @@ func Harden() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("become non-dumpable: %w", err)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+	// One byte, as for sandboxes: at 0 a piped core_pattern is still served.
+	// It fails, and fails the start, where the limit was 0 and cannot be raised.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
 		return fmt.Errorf("forbid core files: %w", err)
 	}
 	unix.Umask(0o022)

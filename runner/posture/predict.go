@@ -107,7 +107,7 @@ func (p *Prediction) countFilters() error {
 func rlimits(l policy.Limits) map[string]string {
 	both := func(n int64) string { return fmt.Sprintf("%d %[1]d", n) }
 	limits := map[string]string{
-		"Max core file size":    both(0),
+		"Max core file size":    both(spec.CoreLimit),
 		"Max locked memory":     both(spec.LockedMemory),
 		"Max msgqueue size":     both(spec.MessageQueues),
 		"Max open files":        both(l.NoFile),

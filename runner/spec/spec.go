@@ -60,6 +60,12 @@ type Input struct {
 	Seccomp *specs.LinuxSeccomp
 }
 
+// CoreLimit is RLIMIT_CORE in bytes. A core would write memory, and so
+// credentials, to a disk. One byte is too small for a core file, and the one
+// value at which the kernel does not start the program of a piped core_pattern
+// either; at 0, it does (core(5); do_coredump in fs/coredump.c).
+const CoreLimit = 1
+
 // MaskedPaths are the files and directories of /proc that tell about, or act
 // on, the host rather than the sandbox.
 var MaskedPaths = []string{
@@ -96,7 +102,7 @@ func Build(in Input) *specs.Spec {
 
 func rlimits(l policy.Limits) []specs.POSIXRlimit {
 	fixed := map[string]uint64{
-		"RLIMIT_CORE":     0, // a core file would write memory, and so credentials, to a disk
+		"RLIMIT_CORE":     CoreLimit,
 		"RLIMIT_MEMLOCK":  LockedMemory,
 		"RLIMIT_MSGQUEUE": MessageQueues,
 		"RLIMIT_NICE":     0, // no higher priority than it was given, not even

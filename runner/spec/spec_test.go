@@ -200,7 +200,7 @@ func TestEverySandboxIsHeldToThePromises(t *testing.T) {
 			t.Errorf("%s: memory %d with swap %d", p.Name, *m.Limit, *m.Swap)
 		}
 		for _, r := range c.Process.Rlimits {
-			if r.Soft != r.Hard || r.Type == "RLIMIT_CORE" && r.Hard != 0 {
+			if r.Soft != r.Hard || r.Type == "RLIMIT_CORE" && r.Hard != CoreLimit {
 				t.Errorf("%s: %+v can be raised", p.Name, r)
 			}
 		}
