@@ -140,10 +140,15 @@ func checkRequest(req *api.ExecRequest, p *policy.Policy) error {
 	return checkCallerEnv(req.Env, p)
 }
 
-// checkCallerEnv refuses variables that the policy has already given a value.
+// checkCallerEnv refuses variables that no policy may set either, because
+// the command would run what its argv, and so the receipt, does not name
+// (LD_PRELOAD, NODE_OPTIONS), and those that the policy has given a value.
 func checkCallerEnv(env [][]byte, p *policy.Policy) error {
 	for _, entry := range env {
 		name, _, _ := strings.Cut(string(entry), "=")
+		if err := policy.CheckEnvName(name); err != nil {
+			return badRequest("leave it out, or set it inside the command, where the receipt shows it", "environment: %v", err)
+		}
 		fixed := slices.ContainsFunc(p.Env, func(v policy.EnvVar) bool { return v.Name == name }) ||
 			slices.ContainsFunc(p.Credentials, func(c policy.Credential) bool { return c.Env == name })
 		if fixed {

@@ -117,6 +117,13 @@ func TestRequestCannotOverrideThePolicy(t *testing.T) {
 		{"", "FIXED=x", true},
 		{"", "TOKEN=x", true},
 		{"", "TOKEN=", true},
+		{"", "LD_PRELOAD=/workspace/x.so", true},
+		{"", "NODE_OPTIONS=--require=/workspace/x.js", true},
+		{"", "BASH_FUNC_ls%%=() { :; }", true},
+		{"", "GIT_SSH_COMMAND=x", true},
+		{"", "A B=x", true},
+		{"", "LDFLAGS=-lm", false},
+		{"", "NODE_PATH=/workspace", false},
 	} {
 		req := &api.ExecRequest{Policy: "exec-default", Argv: [][]byte{[]byte("true")}, Cwd: c.cwd}
 		if c.env != "" {
