@@ -28,6 +28,7 @@ func newPolicyCommand() *cli.Command {
 			{
 				Name: "check", Usage: "report every problem of policies and of " + configName, ArgsUsage: "FILE…",
 				Description: "Exits with 1 when a file has an error.",
+				Flags:       []cli.Flag{&cli.BoolFlag{Name: "strict", Usage: "judge as a supervisor with strict: true does: some warnings are errors then"}},
 				Action:      runPolicyCheck,
 			},
 			{
@@ -48,7 +49,7 @@ func runPolicyCheck(c *cli.Context) error {
 	}
 	failed := false
 	for _, file := range c.Args().Slice() {
-		problems, err := checkFile(file)
+		problems, err := checkFile(file, c.Bool("strict"))
 		if err != nil {
 			return err
 		}
@@ -67,7 +68,7 @@ func runPolicyCheck(c *cli.Context) error {
 	return nil
 }
 
-func checkFile(file string) ([]policy.Problem, error) {
+func checkFile(file string, strict bool) ([]policy.Problem, error) {
 	data, err := readFile(file)
 	if err != nil {
 		return nil, err
@@ -78,7 +79,7 @@ func checkFile(file string) ([]policy.Problem, error) {
 	}
 	document, problems := policy.Read(file, data)
 	if !policy.HasErrors(problems) {
-		problems = append(problems, document.Review(time.Now(), false)...)
+		problems = append(problems, document.Review(time.Now(), strict)...)
 	}
 	return problems, nil
 }

@@ -69,6 +69,24 @@ func TestPolicyCheckKnowsTheSupervisorsFile(t *testing.T) {
 	}
 }
 
+func TestPolicyCheckJudgesAsStrictlyAsTheSupervisorWould(t *testing.T) {
+	overdue := filepath.Join(t.TempDir(), "overdue.yaml")
+	if err := os.WriteFile(overdue, []byte(strings.Replace(goodPolicy, "2099", "2001", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	lenient := offline.run(t, "policy", "check", overdue)
+	lenient.want(t, 0)
+	if !strings.Contains(lenient.stdout, "warning") || !strings.HasSuffix(lenient.stdout, ": ok\n") {
+		t.Errorf("without --strict: %q", lenient.stdout)
+	}
+	strict := offline.run(t, "policy", "check", "--strict", overdue)
+	strict.want(t, 1)
+	if !strings.Contains(strict.stdout, "overdue") || strings.Contains(strict.stdout, ": ok\n") {
+		t.Errorf("with --strict: %q", strict.stdout)
+	}
+	offline.run(t, "policy", "check", "--strict", filepath.Join(policies(t), "good.yaml")).want(t, 0)
+}
+
 func TestPolicyShowAndExplainTakeNamesAndFiles(t *testing.T) {
 	dir := policies(t)
 	file := filepath.Join(dir, "good.yaml")
