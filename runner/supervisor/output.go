@@ -2,12 +2,12 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -98,24 +98,28 @@ func (o *output) stream(inv *invocation, name string, caller *os.File) (*os.File
 		command.Close()
 		return nil, err
 	}
-	caller.Close() // so that closing its duplicate is the end of the stream
+	caller.Close() // so that closing the one opened anew is the end of the stream
 	o.callers = append(o.callers, to)
 	o.copies.Add(1)
 	go o.move(from, to, name, inv)
 	return command, nil
 }
 
-// pollable gives a duplicate of the caller's pipe whose writes end when it is
-// closed. The caller's own end shares the O_NONBLOCK this sets, which is why
-// it is only done where the command does not get the same pipe.
+// pollable opens the caller's pipe anew, so that a write ends when what it
+// gives is closed. A duplicate would share the O_NONBLOCK that this needs with
+// the caller, who could clear it and hold a thread of the supervisor, and with
+// it the end of the invocation, for as long as it likes (fcntl(2), F_SETFL).
 func pollable(f *os.File) (*os.File, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	raw, err := f.SyscallConn()
 	if err != nil {
-		return nil, fmt.Errorf("duplicate pipe: %w", err)
+		return nil, fmt.Errorf("use pipe: %w", err)
 	}
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("set pipe nonblocking: %w", err)
+	fd := -1
+	controlErr := raw.Control(func(number uintptr) {
+		fd, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", number), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	})
+	if err := errors.Join(controlErr, err); err != nil {
+		return nil, fmt.Errorf("open pipe anew: %w", err)
 	}
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
