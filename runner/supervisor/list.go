@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -39,16 +40,26 @@ func (s *Supervisor) Ps(ctx context.Context, all bool) (*api.PsReply, error) {
 		}
 		row.Engine, row.Processes = s.cfg.EngineName, len(pids)
 		reply.Sandboxes = append(reply.Sandboxes, row)
+		delete(live, id)
 	}
 	if all {
-		for _, inv := range ended {
-			row := inv.describe()
-			row.Engine = s.cfg.EngineName
-			reply.Sandboxes = append(reply.Sandboxes, row)
-		}
+		reply.Sandboxes = append(reply.Sandboxes, s.endedRows(live, ended)...)
 	}
 	slices.SortStableFunc(reply.Sandboxes, func(a, b api.Sandbox) int { return b.Created.Compare(a.Created) })
 	return reply, nil
+}
+
+// endedRows are the ended invocations: those of which nothing is left, and
+// those not listed as live any more whose caller has been told.
+func (s *Supervisor) endedRows(unlisted map[string]*invocation, ended []*invocation) []api.Sandbox {
+	var rows []api.Sandbox
+	for _, inv := range slices.AppendSeq(ended, maps.Values(unlisted)) {
+		if row := inv.describe(); row.Result != nil {
+			row.State, row.Engine = "ended", s.cfg.EngineName
+			rows = append(rows, row)
+		}
+	}
+	return rows
 }
 
 func (s *Supervisor) remembered() (live map[string]*invocation, ended []*invocation) {
