@@ -229,10 +229,10 @@ func TestPsHasNoPhantomAndMissesNone(t *testing.T) {
 	_, err := r.Kill(t.Context(), &api.KillRequest{IDs: []string{id[:6]}, Signal: int(unix.SIGKILL)})
 	check(t, err)
 	<-c.done // its caller has the result; what is left of it may be there for a moment
+	r.settle()
 	if got := ids(); len(got) != 0 {
 		t.Errorf("ended: %q", got)
 	}
-	r.settle()
 	reply, err := r.Ps(t.Context(), true)
 	check(t, err)
 	if len(reply.Sandboxes) != 1 || reply.Sandboxes[0].State != "ended" || reply.Sandboxes[0].Result.Reason != reasonKilled ||

@@ -34,9 +34,9 @@ func (s *Supervisor) Ps(ctx context.Context, all bool) (*api.PsReply, error) {
 		row := api.Sandbox{ID: id, State: "orphan"}
 		if inv := live[id]; inv != nil {
 			row = inv.describe()
-		}
-		if len(pids) == 0 && row.State != "creating" {
-			continue // it has ended, and what is left of it is being taken away
+			delete(live, id)
+		} else if len(pids) == 0 {
+			continue // ended since it was listed
 		}
 		row.Engine, row.Processes = s.cfg.EngineName, len(pids)
 		reply.Sandboxes = append(reply.Sandboxes, row)

@@ -76,6 +76,7 @@ var faults = []struct{ name, edit, told string }{
 	{"other open files", `limit("RLIMIT_NOFILE", 100)`, "Max open files"},
 	{"other locked memory", `limit("RLIMIT_MEMLOCK", 4096)`, "Max locked memory"},
 	{"other message queues", `limit("RLIMIT_MSGQUEUE", 4096)`, "Max msgqueue size"},
+	{"other pending signals", `limit("RLIMIT_SIGPENDING", 100)`, "Max pending signals"},
 	{"OOM protection", `process["oomScoreAdj"] = 0`, "oom_score_adj"},
 	{"the host's network", `drop("network")`, "namespaces shared with the host: want , kernel says net"},
 	{"the host's IPC", `drop("ipc")`, "ipc"},
