@@ -61,6 +61,8 @@ func TestExhaustionStaysInTheSandbox(t *testing.T) {
 			{"size of a file", "file-size", []string{"python3", "-c", oneFile}, "EFBIG", 1 << 20, 1 << 20},
 			{"threads", "pids", []string{"python3", "-c", threads}, "RuntimeError", 30, 48},
 			{"processes", "pids", []string{"python3", "-c", processes}, "BlockingIOError", 30, 48},
+			// Those of a sandbox count against root's on the host too.
+			{"pending signals", "pids", []string{"python3", "-c", signals}, "EAGAIN", 200, 256},
 		} {
 			run := s.begin(t, c.policy, c.argv...)
 			got, err := strconv.Atoi(run.said["ready"])
@@ -90,6 +92,17 @@ try:
 except RuntimeError:
     print('stopped by\t"RuntimeError"')
 print(f'ready\t"{made}"', flush=True)
+sys.stdin.read()
+`
+	signals = `
+import ctypes, errno, os, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+signal.pthread_sigmask(signal.SIG_BLOCK, [40])
+queued = 0
+while queued < 100000 and libc.sigqueue(os.getpid(), 40, None) == 0:
+    queued += 1
+print(f'stopped by\t"{errno.errorcode.get(ctypes.get_errno())}"')
+print(f'ready\t"{queued}"', flush=True)
 sys.stdin.read()
 `
 	processes = `

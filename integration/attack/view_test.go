@@ -30,7 +30,7 @@ func identity(env outcomes) outcomes {
 	want := outcomes{
 		"umask": "0022", "hostname": "sandbox", "groups": "[] ok", "controlling terminal": "ENXIO", "cwd": "/workspace",
 		"limit Max core file size": core, "limit Max open files": "1024 1024", "limit Max locked memory": "65536 65536",
-		"limit Max msgqueue size": "65536 65536", "limit Max nice priority": "0 0", "limit Max realtime priority": "0 0",
+		"limit Max msgqueue size": "65536 65536", "limit Max nice priority": "0 0", "limit Max pending signals": "256 256", "limit Max realtime priority": "0 0",
 		"limit Max file size": "unlimited unlimited",
 		"fd 0":                "pipe", "fd 1": "pipe", "fd 2": "pipe",
 		"status PPid": "1", "status Uid": four, "status Gid": four, "status Groups": "",
@@ -47,7 +47,7 @@ func identity(env outcomes) outcomes {
 // machine are the outcomes that this machine decides, and nobody promises.
 var machine = []string{
 	"limit Max cpu time", "limit Max data size", "limit Max stack size", "limit Max resident set", "limit Max processes",
-	"limit Max address space", "limit Max file locks", "limit Max pending signals", "limit Max realtime timeout",
+	"limit Max address space", "limit Max file locks", "limit Max realtime timeout",
 	"status Pid", "status NSsid", "status NSpgid", "status Cpus_allowed", "argv",
 }
 

@@ -112,6 +112,7 @@ func rlimits(l policy.Limits) map[string]string {
 		"Max msgqueue size":     both(spec.MessageQueues),
 		"Max open files":        both(l.NoFile),
 		"Max nice priority":     both(0),
+		"Max pending signals":   both(spec.PendingSignals),
 		"Max realtime priority": both(0),
 	}
 	if l.FileSize > 0 {

@@ -41,6 +41,12 @@ const (
 	MessageQueues = 64 << 10
 )
 
+// PendingSignals bounds the queued signals and timers of a sandbox's user
+// (RLIMIT_SIGPENDING). They count against whoever made the user namespace too
+// (user_namespaces(7)), which is root: without a bound of its own one sandbox
+// could keep root's processes on the host from queueing any.
+const PendingSignals = 256
+
 // OOMScoreAdj makes the kernel end a sandbox before the services of its host,
 // whatever protection the supervisor itself has and would pass on (proc(5)).
 const OOMScoreAdj = 500
@@ -102,12 +108,13 @@ func Build(in Input) *specs.Spec {
 
 func rlimits(l policy.Limits) []specs.POSIXRlimit {
 	fixed := map[string]uint64{
-		"RLIMIT_CORE":     CoreLimit,
-		"RLIMIT_MEMLOCK":  LockedMemory,
-		"RLIMIT_MSGQUEUE": MessageQueues,
-		"RLIMIT_NICE":     0, // no higher priority than it was given, not even
-		"RLIMIT_RTPRIO":   0, // where the supervisor's own limits would allow one
-		"RLIMIT_NOFILE":   uint64(l.NoFile),
+		"RLIMIT_CORE":       CoreLimit,
+		"RLIMIT_MEMLOCK":    LockedMemory,
+		"RLIMIT_MSGQUEUE":   MessageQueues,
+		"RLIMIT_NICE":       0, // no higher priority than it was given, not even
+		"RLIMIT_RTPRIO":     0, // where the supervisor's own limits would allow one
+		"RLIMIT_NOFILE":     uint64(l.NoFile),
+		"RLIMIT_SIGPENDING": PendingSignals,
 	}
 	if l.FileSize > 0 {
 		fixed["RLIMIT_FSIZE"] = uint64(l.FileSize)
