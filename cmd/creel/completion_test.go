@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -49,17 +51,51 @@ func TestBashCompletes(t *testing.T) {
 	}
 }
 
-// A real bash, at its prompt, with the Tab key pressed.
+// Real shells, at their prompts, with the Tab key pressed.
 func TestTabCompletesAtAPrompt(t *testing.T) {
-	shell := &rig{env: []string{"PATH=" + filepath.Dir(binary) + ":/usr/bin:/bin", "PS1=> ", "TERM=vt100", "HOME=/nonexistent"}}
-	o := shell.program(t, "/bin/bash", "--norc", "--noprofile", "-i")
-	o.until(t, "> ")
-	o.master.WriteString("source <(creel completion bash); echo sour\"\"ced\r")
-	o.until(t, "sourced\r\n")
-	o.master.WriteString("creel vers\t --cli\t\r")
-	o.until(t, "creel    dev\r\n")
-	o.master.WriteString("exit 0\r")
-	o.command.Wait()
+	for _, shell := range []struct {
+		command []string
+		setup   string
+	}{
+		{[]string{"/bin/bash", "--norc", "--noprofile", "-i"}, "source <(creel completion bash)"},
+		{[]string{"/bin/zsh", "-f", "-i"}, "autoload -Uz compinit; compinit -u -D; source <(creel completion zsh)"},
+	} {
+		t.Run(filepath.Base(shell.command[0]), func(t *testing.T) {
+			at := &rig{env: []string{"PATH=" + filepath.Dir(binary) + ":/usr/bin:/bin", "PS1=> ", "TERM=vt100", "HOME=/nonexistent"}}
+			o := at.program(t, shell.command[0], shell.command[1:]...)
+			o.until(t, "> ")
+			o.master.WriteString(shell.setup + "; echo sour\"\"ced\r")
+			o.until(t, "sourced\r\n")
+			o.master.WriteString("creel vers\t --cli\t\r")
+			o.until(t, "creel    dev\r\n")
+			o.master.WriteString("exit 0\r")
+			o.command.Wait()
+		})
+	}
+}
+
+// Fish says itself what it would offer for a line.
+func TestFishCompletes(t *testing.T) {
+	home := t.TempDir()
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"creel p":          "policy ps",
+		"creel policy ":    "check explain show",
+		"creel exec --res": "--result --result-fd",
+		"creel policy check " + file[:len(file)-1]: file,
+		"creel exec -- ls " + file[:len(file)-1]:   file,
+	} {
+		fish := exec.CommandContext(t.Context(), "/usr/bin/fish", "--no-config", "-c", "creel completion fish | source; complete -C $argv[1]", line)
+		fish.Env = []string{"PATH=" + filepath.Dir(binary) + ":/usr/bin:/bin", "HOME=" + home}
+		got := end(t, fish)
+		got.want(t, 0)
+		if offered := strings.Join(strings.Fields(got.stdout), " "); offered != want {
+			t.Errorf("%q became %q, want %q", line, offered, want)
+		}
+	}
 }
 
 func TestScriptsOfOtherShellsArePrinted(t *testing.T) {
