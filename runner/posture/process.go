@@ -187,18 +187,33 @@ func (p *Process) readNamespaces(inits map[string]string) error {
 	return nil
 }
 
+// maxFDs and maxTarget bound what is kept of one process's descriptors, and of
+// what each refers to in bytes. Both are a running command's to choose, and
+// must not keep an operator from looking at it. Far fewer wait before it runs.
+const (
+	maxFDs    = 32
+	maxTarget = 128
+)
+
 func (p *Process) readFDs() error {
 	entries, err := os.ReadDir(procFile(p.Pid, "fd"))
 	if err != nil {
 		return fmt.Errorf("list descriptors: %w", err)
 	}
 	for _, entry := range entries {
+		if len(p.FDs) == maxFDs {
+			p.FDs = append(p.FDs, FD{Number: -1, Target: fmt.Sprintf("of %d in all, not listed", len(entries))})
+			break
+		}
 		number, err := strconv.Atoi(entry.Name())
 		if err != nil {
 			return fmt.Errorf("parse descriptor: %w", err)
 		}
 		var st unix.Stat_t
 		target, err := os.Readlink(procFile(p.Pid, "fd/"+entry.Name()))
+		if errors.Is(err, unix.ENAMETOOLONG) { // longer than a page
+			target, err = "a path too long to tell", nil
+		}
 		if err == nil {
 			err = unix.Stat(procFile(p.Pid, "fd/"+entry.Name()), &st)
 		}
@@ -208,7 +223,7 @@ func (p *Process) readFDs() error {
 		if err != nil {
 			return fmt.Errorf("read descriptor: %w", err)
 		}
-		p.FDs = append(p.FDs, FD{number, target, st.Rdev})
+		p.FDs = append(p.FDs, FD{number, target[:min(len(target), maxTarget)], st.Rdev})
 	}
 	return nil
 }
