@@ -18,6 +18,9 @@ func waitForCommand() error {
 	if err := harden(); err != nil {
 		return err
 	}
+	if err := lowerFileLimit(); err != nil {
+		return err
+	}
 	conn := initproto.NewConn(controlFD)
 	hello := initproto.Hello{Version: initproto.Version}
 	if err := conn.Send(initproto.Frame{Type: initproto.TypeHello, Body: hello.Encode()}); err != nil {

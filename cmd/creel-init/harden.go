@@ -15,16 +15,39 @@ func harden() error {
 	if err := dropSignals(); err != nil {
 		return err
 	}
-	restoreFileLimit()
 	return sealDescriptors()
 }
 
-// restoreFileLimit undoes what package syscall did when it was initialized: it
-// raised the soft RLIMIT_NOFILE. The first thing that syscall.Exec does is to
-// set it back, and nothing else does or tells the old value, so this executes
-// the empty path, which never succeeds (ENOENT, path_resolution(7)). Doing
-// that to the real command would be too late: its filter may refuse prlimit(2).
-func restoreFileLimit() { _ = syscall.Exec("", nil, nil) }
+// raiseFileLimit makes the hard RLIMIT_NOFILE of PID 1 the soft one too. The
+// kernel refuses to pass a descriptor on while all processes of the user have
+// more than that in messages (unix(7), ETOOMANYREFS), wherever they run: it
+// must be more than a command can have.
+func raiseFileLimit() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = limit.Max
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+}
+
+// lowerFileLimit makes the soft RLIMIT_NOFILE, which is the command's, the hard
+// one too; what is above it is PID 1's alone.
+//
+// It undoes first what package syscall did when it was initialized: it raised
+// the soft limit. The first thing that syscall.Exec does is to set it back,
+// and nothing else does or tells the old value, so this executes the empty
+// path, which never succeeds (ENOENT, path_resolution(7)). Doing that to the
+// real command would be too late: its filter may refuse prlimit(2).
+func lowerFileLimit() error {
+	_ = syscall.Exec("", nil, nil)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Max = limit.Cur
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+}
 
 // dropSignals gives every signal its default disposition, behind the Go
 // runtime's back. For PID 1 the kernel drops a signal from inside the

@@ -66,6 +66,10 @@ func (s *sandbox) startChild() (err error) {
 	if s.child, err = startChild(); err != nil {
 		return fail(initproto.StepChild, err)
 	}
+	// After the child is there, whose limit is the command's.
+	if err := raiseFileLimit(); err != nil {
+		return fail(initproto.StepPrepare, err)
+	}
 	go s.reap()
 	return nil
 }

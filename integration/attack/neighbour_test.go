@@ -3,7 +3,10 @@ package attack_test
 import (
 	"net"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
 )
 
 func TestSandboxesCannotMeet(t *testing.T) {
@@ -35,6 +38,48 @@ func TestSandboxesCannotMeet(t *testing.T) {
 			if code := first.end(t); code != 0 {
 				t.Errorf("%s: the one that holds: exit %d, %s", policy, code, first.stderr.String())
 			}
+		}
+	})
+}
+
+// fillMessages puts descriptors into messages that nobody receives, until the
+// kernel refuses: it counts them by user, over all sandboxes.
+const fillMessages = `
+import errno, socket, sys
+kept, sent = [], 0
+try:
+    while sent < 1 << 18:
+        a, b = socket.socketpair()
+        kept.append((a, b))
+        for _ in range(4):
+            socket.send_fds(a, [b"x"], [0] * 250)
+            sent += 250
+    print('stopped by\t"nothing"')
+except OSError as e:
+    print(f'stopped by\t"{errno.errorcode[e.errno]}"')
+print(f'ready\t"{sent}"', flush=True)
+sys.stdin.read()
+`
+
+func TestDescriptorsInMessagesDoNotStopOthers(t *testing.T) {
+	_, policies := gateway(t)
+	onEachRuntime(t, policies, func(t *testing.T, s *site) {
+		run := s.begin(t, filtered, "python3", "-c", fillMessages)
+		if run.said["stopped by"] != "ETOOMANYREFS" {
+			t.Errorf("the attack: %v", run.said)
+		}
+		s.answers("full messages", 1)
+		// A listener is passed on as well, and a client of the same user passes pipes.
+		if r := s.Creel("exec", "--policy", "online", "--", "echo", "next"); r.Stdout != "next\n" {
+			t.Errorf("with a network: %+v", r)
+		}
+		cmd := s.Command("exec", "--", "echo", "next")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: testrig.User, Gid: testrig.User, Groups: []uint32{65534}}}
+		if r := s.Run(cmd); r.Stdout != "next\n" {
+			t.Errorf("by a client of the same user: %+v", r)
+		}
+		if code := run.end(t); code != 0 {
+			t.Errorf("the attack: exit %d, %s", code, run.stderr.String())
 		}
 	})
 }

@@ -124,8 +124,14 @@ func (c *comparison) processes(want Prediction, got *Posture) {
 		if i == 0 {
 			c.equal("pid of init in the sandbox", 1, p.NSPid)
 		}
-		name := roles[i].name
+		name, limits := roles[i].name, want.RLimits
+		if i == 0 {
+			limits = want.InitRLimits
+		}
 		c.process(name, want, p)
+		for _, limit := range slices.Sorted(maps.Keys(limits)) {
+			c.equal(name+": limit "+limit, limits[limit], p.Limits[limit])
+		}
 		c.descriptors(name, p.FDs, roles[i].sockets)
 	}
 }
@@ -143,9 +149,6 @@ func (c *comparison) process(name string, want Prediction, p Process) {
 	c.equal(name+": namespaces other than init's", "", strings.Join(p.Elsewhere, " "))
 	c.equal(name+": working directory is the root", true, p.AtRoot)
 	c.equal(name+": oom_score_adj", want.OOMScoreAdj, p.OOMScoreAdj)
-	for _, limit := range slices.Sorted(maps.Keys(want.RLimits)) {
-		c.equal(name+": limit "+limit, want.RLimits[limit], p.Limits[limit])
-	}
 }
 
 func (c *comparison) descriptors(name string, fds []FD, sockets int) {

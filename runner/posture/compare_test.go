@@ -19,6 +19,7 @@ func matching() (Prediction, *Posture) {
 	want := Prediction{
 		Shared: []string{"user"}, UIDMap: "0 5 1,7 7 1", GIDMap: "0 5 1,8 8 1", Cgroup: "/creel/x/id", Limits: limits,
 		UID: "7", GID: "8", Exe: File{2, 3}, Filters: 1, OOMScoreAdj: 500, RLimits: map[string]string{"Max open files": "9 9"},
+		InitRLimits: map[string]string{"Max open files": "99 99"},
 		Mounts: map[string]PredictedMount{"/tmp": {
 			FSTypes: []string{"tmpfs"}, With: []string{"nosuid", "nodev"}, Own: true, Root: "/",
 			Size: 4096, Inodes: 10, Dev: 4, Ino: 5, Rdev: 6,
@@ -31,6 +32,7 @@ func matching() (Prediction, *Posture) {
 		Limits: map[string]string{"Max open files": "9 9"},
 	}
 	child := process
+	process.Limits = map[string]string{"Max open files": "99 99"}
 	child.Pid, child.NSPid, child.FDs = 101, 2, []FD{{0, "/dev/null", nullDevice}, {3, "socket:[3]", 0}}
 	return want, &Posture{
 		Processes: []Process{process, child}, Namespaces: map[string]string{"pid": "pid:[1]"},

@@ -64,6 +64,12 @@ type Input struct {
 	Init string
 	// Seccomp is the floor filter, the same for every policy.
 	Seccomp *specs.LinuxSeccomp
+	// InitFiles is the limit of open files that creel-init gets, where that is
+	// more than the command's. The kernel holds a sender's limit against the
+	// descriptors that all processes of its user have in messages nobody has
+	// received yet (ETOOMANYREFS, unix(7)), so with the limit of a command any
+	// other sandbox of the same user could keep this one from starting.
+	InitFiles uint64
 }
 
 // CoreLimit is RLIMIT_CORE in bytes. A core would write memory, and so
@@ -98,7 +104,7 @@ func Build(in Input) *specs.Spec {
 			User:            specs.User{UID: in.UID, GID: in.GID},
 			NoNewPrivileges: true,
 			Capabilities:    &specs.LinuxCapabilities{},
-			Rlimits:         rlimits(in.Policy.Limits),
+			Rlimits:         rlimits(in.Policy.Limits, in.InitFiles),
 			OOMScoreAdj:     &oomScoreAdj,
 		},
 		Mounts: mounts(in.Policy),
@@ -106,7 +112,7 @@ func Build(in Input) *specs.Spec {
 	}
 }
 
-func rlimits(l policy.Limits) []specs.POSIXRlimit {
+func rlimits(l policy.Limits, initFiles uint64) []specs.POSIXRlimit {
 	fixed := map[string]uint64{
 		"RLIMIT_CORE":       CoreLimit,
 		"RLIMIT_MEMLOCK":    LockedMemory,
@@ -121,7 +127,11 @@ func rlimits(l policy.Limits) []specs.POSIXRlimit {
 	}
 	var out []specs.POSIXRlimit
 	for _, name := range slices.Sorted(maps.Keys(fixed)) {
-		out = append(out, specs.POSIXRlimit{Type: name, Soft: fixed[name], Hard: fixed[name]})
+		limit := specs.POSIXRlimit{Type: name, Soft: fixed[name], Hard: fixed[name]}
+		if name == "RLIMIT_NOFILE" {
+			limit.Hard = max(limit.Hard, initFiles) // creel-init makes the soft one the command's hard one
+		}
+		out = append(out, limit)
 	}
 	return out
 }

@@ -125,10 +125,16 @@ func (e *Engine) Create(ctx context.Context, req engine.Request) (_ *engine.Sand
 }
 
 func (e *Engine) writeBundle(req engine.Request) error {
+	// The most that a sandbox can be given: nothing in a user namespace can
+	// raise it (setrlimit(2)).
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("read limit of open files: %w", err)
+	}
 	config := spec.Build(spec.Input{
 		Policy: req.Policy, UID: req.Who.UID, GID: req.Who.GID,
 		Rootfs: req.Root.Path, CgroupsPath: e.cfg.Cgroups.Path(req.ID),
-		Init: rootfs.InitTarget, Seccomp: e.cfg.Seccomp,
+		Init: rootfs.InitTarget, Seccomp: e.cfg.Seccomp, InitFiles: files.Max,
 	})
 	data, err := json.Marshal(config)
 	if err != nil {
