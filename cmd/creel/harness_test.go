@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/creel-sandbox/creel/runner/server"
 	"github.com/creel-sandbox/creel/runner/server/servertest"
@@ -61,10 +63,16 @@ func rigOf(t testing.TB, host *servertest.Host, backend server.Backend) *rig {
 	}}
 }
 
+// patience is far longer than any creel here takes. One that hangs fails its
+// own test then, and not all of them when their time is up.
+const patience = time.Minute
+
 // command prepares a creel, with no stdin.
 func (r *rig) command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), binary, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	command := exec.CommandContext(ctx, binary, args...)
 	command.Env = r.env
 	return command
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -66,7 +67,10 @@ func (o *onTerminal) state(t *testing.T) unix.Termios {
 // until reads from the terminal until text came.
 func (o *onTerminal) until(t *testing.T, text string) string {
 	t.Helper()
-	o.master.SetReadDeadline(time.Now().Add(20 * time.Second))
+	// Package pty leaves the master blocking, and then no deadline holds.
+	if err := errors.Join(unix.SetNonblock(int(o.master.Fd()), true), o.master.SetReadDeadline(time.Now().Add(20*time.Second))); err != nil {
+		t.Fatal(err)
+	}
 	var got bytes.Buffer
 	for !strings.Contains(got.String(), text) {
 		if _, err := io.CopyN(&got, o.master, 1); err != nil {
