@@ -38,10 +38,7 @@ func TestBadRequestsAreRefusedClearly(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Reload()
-	r.Group()
-	r.Eventually("idle", func() bool { return len(controlGroups(r)) == 0 })
-	before := take(r)
-	for _, c := range []struct {
+	cases := []struct {
 		args  []string
 		names []string
 	}{
@@ -58,7 +55,14 @@ func TestBadRequestsAreRefusedClearly(t *testing.T) {
 		{[]string{"-e", "FIXED=no", "--", "true"}, []string{"FIXED"}},
 		{[]string{"--timeout", "-1s", "--", "true"}, []string{"timeout"}},
 		{[]string{}, nil},
-	} {
+	}
+	for _, c := range cases { // so that what is made once, such as a policy's root, is there
+		r.Creel(append([]string{"exec"}, c.args...)...)
+	}
+	r.Group()
+	r.Eventually("idle", func() bool { return len(controlGroups(r)) == 0 })
+	before := take(r)
+	for _, c := range cases {
 		refused(t, strings.Join(c.args, " ")[:min(60, len(strings.Join(c.args, " ")))], r.Creel(append([]string{"exec"}, c.args...)...), c.names...)
 	}
 	large := strings.Fields(strings.Repeat(strings.Repeat("x", 100<<10)+" ", 10))

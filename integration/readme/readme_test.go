@@ -114,7 +114,7 @@ func TestQuickstartRunsAsPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatalf("make quickstart: %v\n%s", err, out)
 	}
-	for _, want := range []string{"CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", `"namespaces"`} {
+	for _, want := range []string{"CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", `"seccompFilters"`} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("make quickstart does not show %q:\n%s", want, out)
 		}

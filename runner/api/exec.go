@@ -36,8 +36,7 @@ type Result struct {
 	Policy   string `json:"policy"`
 	ExitCode int    `json:"exitCode"` // what creel exits with
 	Signal   int    `json:"signal,omitempty"`
-	// Reason is exited, signaled, timeout, output-limit, killed, caller-gone,
-	// oom, not-found, not-executable or failed.
+	// Reason is one of the constants below.
 	Reason    string        `json:"reason"`
 	StartedAt time.Time     `json:"startedAt"`
 	Wall      time.Duration `json:"wallNs"`
@@ -59,6 +58,7 @@ const (
 	ReasonNotFound      = "not-found"
 	ReasonNotExecutable = "not-executable"
 	ReasonFailed        = "failed"
+	ReasonStopped       = "supervisor-stopped"
 )
 
 // Outcome is what `creel exec --result` writes: the result, and the error

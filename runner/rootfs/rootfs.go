@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -121,6 +122,21 @@ func (s *Stage) Acquire(p *policy.Policy, who Identity, initPath string) (*Tree,
 	tree.users = 2 // the stage and the caller
 	s.trees[p.Name] = tree
 	return tree, nil
+}
+
+// Keep drops the trees of all policies but the named ones; those that a
+// sandbox is being created from go when it exists.
+func (s *Stage) Keep(policies []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for name, tree := range s.trees {
+		if !slices.Contains(policies, name) {
+			delete(s.trees, name)
+			errs = append(errs, s.release(tree))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Release gives a tree back; the last one to do so after the tree was

@@ -213,3 +213,25 @@ func TestReplacedTreeIsUnmountedWithItsLastUser(t *testing.T) {
 		t.Errorf("its directory: %v", err)
 	}
 }
+
+// TestRootOfARemovedPolicyIsUnmounted, but not under a sandbox that is being
+// created from it.
+func TestRootOfARemovedPolicyIsUnmounted(t *testing.T) {
+	r := newRig(t)
+	kept, gone := declare(r.mkdir("kept"), "/w"), declare(r.mkdir("gone"), "/w")
+	gone.Name = "gone"
+	tree, err := r.Acquire(kept, who, r.init)
+	check(t, err)
+	check(t, tree.Release())
+	before := mountCount(t)
+	used, err := r.Acquire(gone, who, r.init)
+	check(t, err)
+	check(t, r.Keep([]string{"p"}))
+	if got := mountCount(t); got <= before {
+		t.Errorf("%d mounts before, %d while it is used", before, got)
+	}
+	check(t, used.Release())
+	if got := mountCount(t); got != before {
+		t.Errorf("%d mounts before, %d after", before, got)
+	}
+}

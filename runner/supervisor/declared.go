@@ -86,6 +86,9 @@ func (s *Supervisor) Reload() error {
 	}
 	s.declared.Store(declared)
 	s.notice.Store(nil)
+	if err := s.cfg.Stage.Keep(declared.Policies.Names()); err != nil {
+		s.cfg.Log.WithError(err).Warn("unmounting the root of a policy that is gone failed")
+	}
 	return nil
 }
 

@@ -33,13 +33,13 @@ func (s *Supervisor) Exec(ctx context.Context, peer server.Peer, req *api.ExecRe
 	case err == nil:
 		started(inv.id)
 		exit, err = s.attend(ctx, inv, control)
-	case inv.stopped() != reasonOutput: // a command can reach its limit before its start is reported
+	case inv.stopped() != api.ReasonOutputLimit: // a command can reach its limit before its start is reported
 		return s.launchFailed(inv, err)
 	}
 	inv.setState("ending")
 	// The init's end is the end of every process in the sandbox, and so of
 	// every writer to its pipes.
-	inv.stop(reasonExited)
+	inv.stop(api.ReasonExited)
 	if err := reap(inv.sandbox.Pidfd); err != nil {
 		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Error("waiting for the init failed")
 	}
@@ -68,10 +68,10 @@ func (s *Supervisor) end(inv *invocation) {
 func (s *Supervisor) launchFailed(inv *invocation, err error) (*api.Result, error) {
 	told := explain(inv, err)
 	switch reason := inv.stopped(); reason {
-	case reasonStopped:
+	case api.ReasonStopped:
 		told = errClosed
-	case reasonKilled:
-		told = &api.Error{Code: reasonKilled, Message: "killed by an operator before the command started", ExitCode: api.ExitFailed}
+	case api.ReasonKilled:
+		told = &api.Error{Code: api.ReasonKilled, Message: "killed by an operator before the command started", ExitCode: api.ExitFailed}
 	}
 	result := &api.Result{ID: inv.id, Policy: inv.policy.Name, ExitCode: told.ExitCode, Reason: told.Code, StartedAt: inv.created}
 	inv.mu.Lock()
@@ -101,9 +101,9 @@ func (s *Supervisor) attend(ctx context.Context, inv *invocation, control <-chan
 		case e := <-ended:
 			return e.exit, e.err
 		case <-limit:
-			inv.stop(reasonTimeout)
+			inv.stop(api.ReasonTimeout)
 		case <-gone:
-			inv.stop(reasonCallerGone)
+			inv.stop(api.ReasonCallerGone)
 			gone = nil
 		case c := <-control:
 			s.control(inv, c)
@@ -148,19 +148,19 @@ func (s *Supervisor) result(inv *invocation, exit initproto.Exit, err error) *ap
 		UserCPU: exit.UserCPU, SystemCPU: exit.SystemCPU, MaxRSS: exit.MaxRSS,
 	}
 	switch stopped := inv.stopped(); {
-	case stopped == reasonTimeout:
+	case stopped == api.ReasonTimeout:
 		r.Reason, r.ExitCode, r.Signal = stopped, api.ExitTimeout, int(unix.SIGKILL)
-	case stopped != reasonExited:
+	case stopped != api.ReasonExited:
 		r.Reason, r.ExitCode, r.Signal = stopped, api.ExitSignal+int(unix.SIGKILL), int(unix.SIGKILL)
 	case err == nil && exit.Signal == 0:
-		r.Reason, r.ExitCode = reasonExited, exit.Code
+		r.Reason, r.ExitCode = api.ReasonExited, exit.Code
 	case err == nil:
-		r.Reason, r.ExitCode, r.Signal = reasonSignaled, api.ExitSignal+exit.Signal, exit.Signal
+		r.Reason, r.ExitCode, r.Signal = api.ReasonSignaled, api.ExitSignal+exit.Signal, exit.Signal
 	default: // the init ended without a report: the kernel or the command ended it
-		r.Reason, r.ExitCode, r.Signal = reasonSignaled, api.ExitSignal+int(unix.SIGKILL), int(unix.SIGKILL)
+		r.Reason, r.ExitCode, r.Signal = api.ReasonSignaled, api.ExitSignal+int(unix.SIGKILL), int(unix.SIGKILL)
 	}
-	if r.Reason == reasonSignaled && r.Signal == int(unix.SIGKILL) && s.outOfMemory(inv) {
-		r.Reason = reasonOOM
+	if r.Reason == api.ReasonSignaled && r.Signal == int(unix.SIGKILL) && s.outOfMemory(inv) {
+		r.Reason = api.ReasonOOM
 	}
 	if err != nil && !errors.Is(err, initproto.ErrGone) {
 		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Warn("the init broke the protocol")

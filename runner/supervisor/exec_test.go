@@ -153,7 +153,7 @@ func TestOutputLimitCountsBothStreams(t *testing.T) {
 		t.Errorf("at the limit: %+v, %v", c.result, c.err)
 	}
 	c := r.run("head -c 50000 /dev/zero >&2; head -c 50001 /dev/zero; sleep 1000")
-	if c.err != nil || c.result.Reason != reasonOutput || c.result.ExitCode != 137 {
+	if c.err != nil || c.result.Reason != api.ReasonOutputLimit || c.result.ExitCode != 137 {
 		t.Errorf("past the limit: %+v, %v", c.result, c.err)
 	}
 	if n := len(c.stdout.String()) + len(c.stderr.String()); n > 100000 {
@@ -167,10 +167,10 @@ func TestResultSaysHowItEnded(t *testing.T) {
 		script, reason string
 		code, signal   int
 	}{
-		{"exit 0", reasonExited, 0, 0},
-		{"exit 7", reasonExited, 7, 0},
-		{"kill -TERM $$", reasonSignaled, 143, 15},
-		{"kill -KILL $$", reasonSignaled, 137, 9},
+		{"exit 0", api.ReasonExited, 0, 0},
+		{"exit 7", api.ReasonExited, 7, 0},
+		{"kill -TERM $$", api.ReasonSignaled, 143, 15},
+		{"kill -KILL $$", api.ReasonSignaled, 137, 9},
 	} {
 		got := r.run(c.script)
 		if got.err != nil || got.result.Reason != c.reason || got.result.ExitCode != c.code || got.result.Signal != c.signal {
@@ -184,7 +184,7 @@ func TestResultSaysHowItEnded(t *testing.T) {
 	limited.Timeout = 50 * time.Millisecond
 	c := r.start(limited, "")
 	<-c.done
-	if c.err != nil || c.result.Reason != reasonTimeout || c.result.ExitCode != api.ExitTimeout {
+	if c.err != nil || c.result.Reason != api.ReasonTimeout || c.result.ExitCode != api.ExitTimeout {
 		t.Errorf("time limit: %+v, %v", c.result, c.err)
 	}
 	missing := &api.ExecRequest{Policy: "exec-default", Argv: [][]byte{[]byte("no-such-command")}}
@@ -235,10 +235,34 @@ func TestPsHasNoPhantomAndMissesNone(t *testing.T) {
 	}
 	reply, err := r.Ps(t.Context(), true)
 	check(t, err)
-	if len(reply.Sandboxes) != 1 || reply.Sandboxes[0].State != "ended" || reply.Sandboxes[0].Result.Reason != reasonKilled ||
+	if len(reply.Sandboxes) != 1 || reply.Sandboxes[0].State != "ended" || reply.Sandboxes[0].Result.Reason != api.ReasonKilled ||
 		reply.Sandboxes[0].Command != "sh -c sleep 1000" {
 		t.Errorf("ps -a: %+v", reply.Sandboxes)
 	}
+}
+
+// TestOrphanCanBeKilled: what ps shows, an operator can end, if named in full.
+func TestOrphanCanBeKilled(t *testing.T) {
+	r := newRig(t, options{})
+	c := r.start(shell("sleep 1000"), "")
+	id := r.started(c)
+	r.mu.Lock()
+	inv := r.live[id]
+	delete(r.live, id)
+	r.mu.Unlock()
+	if _, err := r.Kill(t.Context(), &api.KillRequest{IDs: []string{id[:6]}, Signal: int(unix.SIGKILL)}); err == nil {
+		t.Error("an orphan was ended by a prefix of its ID")
+	}
+	reply, err := r.Kill(t.Context(), &api.KillRequest{IDs: []string{id}, Signal: int(unix.SIGKILL)})
+	check(t, err)
+	if !slices.Equal(reply.IDs, []string{id}) {
+		t.Errorf("killed %q, want %q", reply.IDs, id)
+	}
+	r.mu.Lock()
+	r.live[id] = inv
+	r.mu.Unlock()
+	<-c.done
+	r.settle()
 }
 
 func TestCloseDuringLaunchesLeavesNothing(t *testing.T) {
@@ -251,7 +275,7 @@ func TestCloseDuringLaunchesLeavesNothing(t *testing.T) {
 	check(t, r.Close())
 	for _, c := range calls {
 		<-c.done
-		if c.err == nil && c.result.Reason != reasonStopped {
+		if c.err == nil && c.result.Reason != api.ReasonStopped {
 			t.Errorf("%+v", c.result)
 		} else if c.err != nil && !errors.Is(c.err, errClosed) {
 			t.Errorf("%v", c.err)

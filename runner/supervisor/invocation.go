@@ -21,21 +21,6 @@ import (
 	"github.com/creel-sandbox/creel/runner/server"
 )
 
-// The reasons an invocation can end for, as api.Result names them.
-const (
-	reasonExited        = "exited"
-	reasonSignaled      = "signaled"
-	reasonTimeout       = "timeout"
-	reasonOutput        = "output-limit"
-	reasonKilled        = "killed"
-	reasonCallerGone    = "caller-gone"
-	reasonOOM           = "oom"
-	reasonNotFound      = "not-found"
-	reasonNotExecutable = "not-executable"
-	reasonStopped       = "supervisor-stopped"
-	reasonFailed        = "failed"
-)
-
 // invocation is one command on its way through the launch steps, its run and
 // its end.
 type invocation struct {
@@ -80,7 +65,7 @@ func (inv *invocation) stop(reason string) {
 	if inv.reason == "" {
 		inv.reason = reason
 	}
-	if reason != reasonExited && !inv.isAbandoned() {
+	if reason != api.ReasonExited && !inv.isAbandoned() {
 		close(inv.abandoned)
 	}
 	inv.cancel()

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/credential"
 )
 
@@ -34,7 +35,7 @@ type output struct {
 }
 
 func (s *Supervisor) connectOutput(_ context.Context, inv *invocation) (err error) {
-	out := &output{limited: inv.policy.Limits.Output > 0, exceed: func() { inv.stop(reasonOutput) }}
+	out := &output{limited: inv.policy.Limits.Output > 0, exceed: func() { inv.stop(api.ReasonOutputLimit) }}
 	out.left.Store(inv.policy.Limits.Output)
 	out.stdio = [3]*os.File{inv.stdio.In, inv.stdio.Out, inv.stdio.Err}
 	inv.output = out
@@ -152,7 +153,7 @@ func (o *output) move(from, to *os.File, name string, inv *invocation) {
 	redactor := credential.NewRedactor(sink, o.matcher)
 	o.copy(redactor, from, inv)
 	// An error says that the caller is gone: there is nobody to tell.
-	if reason := inv.stopped(); reason == "" || reason == reasonExited {
+	if reason := inv.stopped(); reason == "" || reason == api.ReasonExited {
 		_ = redactor.Close()
 	} else {
 		_ = redactor.Cut()
@@ -166,7 +167,7 @@ func (o *output) copy(to io.Writer, from io.Reader, inv *invocation) {
 		from = &limitReader{from: from, output: o}
 	}
 	if _, err := io.Copy(to, from); err != nil {
-		inv.stop(reasonCallerGone)
+		inv.stop(api.ReasonCallerGone)
 	}
 }
 

@@ -256,13 +256,13 @@ func startProblem(inv *invocation, job initproto.Job, failed *initproto.StartErr
 		out.Hint = "give a directory that exists inside the sandbox, such as " + inv.policy.Workdir
 	case failed.Step != initproto.StepExec:
 	case failed.Errno == unix.ENOENT || failed.Errno == unix.ENOTDIR:
-		out.Code, out.ExitCode = reasonNotFound, api.ExitNotFound
+		out.Code, out.ExitCode = api.ReasonNotFound, api.ExitNotFound
 		out.Message, out.Hint = command+": not found in the sandbox", "the sandbox sees only its root and the declared mounts"
 	case failed.Errno == unix.E2BIG:
 		out.Code, out.Message = api.CodeBadRequest, "arguments and environment: more than execve(2) takes"
 		out.Hint = "pass large data on standard input or in a file of the workspace"
 	default:
-		out.Code, out.ExitCode = reasonNotExecutable, api.ExitNotExecutable
+		out.Code, out.ExitCode = api.ReasonNotExecutable, api.ExitNotExecutable
 		out.Message, out.Hint = fmt.Sprintf("%s: %v", command, failed.Errno), "check that it is an executable file for the sandbox's user"
 	}
 	return out

@@ -84,7 +84,7 @@ func (s *Supervisor) Close() error {
 	s.mu.Lock()
 	s.closed = true
 	for _, inv := range s.live {
-		inv.stop(reasonStopped)
+		inv.stop(api.ReasonStopped)
 	}
 	s.mu.Unlock()
 	s.tearing.Wait()
