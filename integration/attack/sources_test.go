@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -89,6 +90,7 @@ func (s *site) swapping(a, b string) (stop func() int64) {
 		for err == nil && (!ended.Load() || swaps.Load()%2 == 1) {
 			err = unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
 			swaps.Add(1)
+			time.Sleep(20 * time.Microsecond) // a rename takes locks that every open on the machine waits for
 		}
 		done <- err
 	}()
