@@ -1,0 +1,103 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/cgroup"
+	"github.com/creel-sandbox/creel/runner/posture"
+	"github.com/creel-sandbox/creel/runner/server"
+)
+
+// Inspect implements server.Backend. The posture is read now, from the
+// kernel. No part of the reply holds the command's environment.
+func (s *Supervisor) Inspect(_ context.Context, id string) (*api.InspectReply, error) {
+	inv, err := s.find(id, true)
+	if err != nil {
+		return nil, err
+	}
+	reply := &api.InspectReply{Sandbox: inv.describe(), Cgroup: s.cfg.Cgroups.Path(inv.id)}
+	reply.Sandbox.Engine = s.cfg.EngineName
+	inv.mu.Lock()
+	reply.Steps = slices.Clone(inv.timings)
+	inv.mu.Unlock()
+	if reply.Sandbox.State != "running" {
+		return reply, nil
+	}
+	got, err := posture.Read(inv.sandbox.Pid, s.cfg.Cgroups, inv.id)
+	if err != nil {
+		return nil, fmt.Errorf("inspect sandbox %s: %w", inv.id, err)
+	}
+	reply.Posture = got
+	reply.Sandbox.Processes = len(got.Processes)
+	return reply, nil
+}
+
+// Logs implements server.Backend.
+func (s *Supervisor) Logs(ctx context.Context, req *api.LogsRequest, emit func(api.LogChunk) error) error {
+	inv, err := s.find(req.ID, true)
+	if err != nil {
+		return err
+	}
+	if inv.policy.Logs.Keep == 0 {
+		return &api.Error{Code: "no-logs", Message: "policy " + inv.policy.Name + " keeps no output", ExitCode: 1,
+			Hint: "add 'logs: {keep: 64KiB}' to the policy and reload"}
+	}
+	return inv.logs.read(ctx, req.Follow, emit)
+}
+
+// Stats implements server.Backend.
+func (s *Supervisor) Stats(_ context.Context, ids []string) (*api.StatsReply, error) {
+	var targets []*invocation
+	for _, id := range ids {
+		inv, err := s.find(id, false)
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, inv)
+	}
+	if len(ids) == 0 {
+		live, _ := s.remembered()
+		for _, inv := range live {
+			targets = append(targets, inv)
+		}
+	}
+	reply := &api.StatsReply{Stats: []api.Stats{}}
+	for _, inv := range targets {
+		usage, err := s.cfg.Cgroups.Usage(inv.id)
+		if errors.Is(err, cgroup.ErrNotFound) {
+			continue // it ended meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		reply.Stats = append(reply.Stats, api.Stats{
+			ID: inv.id, Policy: inv.policy.Name, Memory: usage.Memory, MemoryLimit: inv.policy.Limits.Memory,
+			CPU: time.Duration(usage.CPUNanos), Pids: usage.Pids, PidsLimit: inv.policy.Limits.Pids, OOMKills: usage.OOMKills,
+		})
+	}
+	slices.SortFunc(reply.Stats, func(a, b api.Stats) int { return strings.Compare(a.ID, b.ID) })
+	return reply, nil
+}
+
+// Version implements server.Backend.
+func (s *Supervisor) Version() *api.VersionReply {
+	return &api.VersionReply{Version: api.Version, Engine: s.cfg.EngineName, Runtime: s.cfg.Runtime}
+}
+
+// Policies implements server.PolicyLister: those the peer may run.
+func (s *Supervisor) Policies(_ context.Context, peer server.Peer) (*api.PolicyReply, error) {
+	declared := s.declared.Load()
+	reply := &api.PolicyReply{}
+	for _, name := range declared.Policies.Names() {
+		if p, _ := declared.Policies.Get(name); mayCall(p, peer.UID) {
+			reply.Policies = append(reply.Policies, name)
+		}
+	}
+	return reply, nil
+}

@@ -1,0 +1,77 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/api"
+)
+
+// Kill implements server.Backend. SIGKILL ends whole sandboxes, any other
+// signal goes to the command's process.
+func (s *Supervisor) Kill(ctx context.Context, req *api.KillRequest) (*api.KillReply, error) {
+	var targets []*invocation
+	if req.All {
+		live, _ := s.remembered()
+		for _, inv := range live {
+			targets = append(targets, inv)
+		}
+	}
+	reply := &api.KillReply{IDs: []string{}}
+	for _, id := range req.IDs {
+		inv, err := s.find(id, false)
+		if err != nil {
+			orphan, ok := s.removeOrphan(ctx, id)
+			if !ok {
+				return nil, err
+			}
+			reply.IDs = append(reply.IDs, orphan)
+			continue
+		}
+		targets = append(targets, inv)
+	}
+	for _, inv := range targets {
+		if unix.Signal(req.Signal) == unix.SIGKILL {
+			inv.stop(api.ReasonKilled)
+		} else if err := s.signal(inv, req.Signal); err != nil {
+			return nil, err
+		}
+		reply.IDs = append(reply.IDs, inv.id)
+	}
+	return reply, nil
+}
+
+// removeOrphan ends a sandbox that the engine has and nobody here knows, named
+// in full, and reports whether there was one. Any signal ends it: there is no
+// session to send another through.
+func (s *Supervisor) removeOrphan(ctx context.Context, id string) (string, bool) {
+	ids, err := s.cfg.Engine.List(ctx)
+	if err != nil || !slices.Contains(ids, id) {
+		return "", false
+	}
+	if live, _ := s.remembered(); live[id] != nil {
+		return "", false // it began meanwhile
+	}
+	if err := s.cfg.Engine.Remove(ctx, id); err != nil {
+		s.cfg.Log.WithField("sandbox", id).WithError(err).Error("removing an orphan failed")
+		return "", false
+	}
+	return id, true
+}
+
+func (s *Supervisor) signal(inv *invocation, signal int) error {
+	inv.mu.Lock()
+	running := inv.state == "running"
+	inv.mu.Unlock()
+	if !running {
+		return &api.Error{Code: "not-running", Message: "sandbox " + inv.id + ": runs no command now", ExitCode: 1,
+			Hint: "without -s the whole sandbox is ended"}
+	}
+	if err := inv.session.Signal(signal); err != nil {
+		return fmt.Errorf("signal sandbox %s: %w", inv.id, err)
+	}
+	return nil
+}

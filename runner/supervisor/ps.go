@@ -1,0 +1,96 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/cgroup"
+)
+
+// Ps implements server.Backend. The rows are what the engine and the kernel
+// have; what the supervisor remembers only adds to them.
+func (s *Supervisor) Ps(ctx context.Context, all bool) (*api.PsReply, error) {
+	ids, err := s.cfg.Engine.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	live, ended := s.remembered()
+	reply := &api.PsReply{Sandboxes: []api.Sandbox{}, Notices: s.notices()}
+	for _, id := range ids {
+		pids, err := s.cfg.Cgroups.Procs(id)
+		if err != nil && !errors.Is(err, cgroup.ErrNotFound) {
+			return nil, err
+		}
+		row := api.Sandbox{ID: id, State: "orphan"}
+		if inv := live[id]; inv != nil {
+			row = inv.describe()
+			delete(live, id)
+		} else if len(pids) == 0 {
+			continue // ended since it was listed
+		}
+		row.Engine, row.Processes = s.cfg.EngineName, len(pids)
+		reply.Sandboxes = append(reply.Sandboxes, row)
+		delete(live, id)
+	}
+	if all {
+		reply.Sandboxes = append(reply.Sandboxes, s.endedRows(live, ended)...)
+	}
+	slices.SortStableFunc(reply.Sandboxes, func(a, b api.Sandbox) int { return b.Created.Compare(a.Created) })
+	return reply, nil
+}
+
+// endedRows are the ended invocations: those of which nothing is left, and
+// those not listed as live any more whose caller has been told.
+func (s *Supervisor) endedRows(unlisted map[string]*invocation, ended []*invocation) []api.Sandbox {
+	var rows []api.Sandbox
+	for _, inv := range slices.AppendSeq(ended, maps.Values(unlisted)) {
+		if row := inv.describe(); row.Result != nil {
+			row.State, row.Engine = "ended", s.cfg.EngineName
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+func (s *Supervisor) remembered() (live map[string]*invocation, ended []*invocation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	live = make(map[string]*invocation, len(s.live))
+	for id, inv := range s.live {
+		live[id] = inv
+	}
+	return live, slices.Clone(s.ended)
+}
+
+// find resolves an ID or a unique prefix among live invocations, and then
+// among ended ones when those are wanted.
+func (s *Supervisor) find(prefix string, withEnded bool) (*invocation, error) {
+	live, ended := s.remembered()
+	var found []*invocation
+	for id, inv := range live {
+		if strings.HasPrefix(id, prefix) {
+			found = append(found, inv)
+		}
+	}
+	if withEnded {
+		for _, inv := range ended {
+			if strings.HasPrefix(inv.id, prefix) {
+				found = append(found, inv)
+			}
+		}
+	}
+	switch {
+	case prefix == "" || len(found) == 0:
+		return nil, &api.Error{Code: "not-found", Message: fmt.Sprintf("no such sandbox: %q", prefix),
+			Hint: "creel ps -a lists them", ExitCode: 1}
+	case len(found) > 1:
+		return nil, &api.Error{Code: "ambiguous", Message: fmt.Sprintf("more than one sandbox begins with %q", prefix),
+			Hint: "give more of the ID", ExitCode: 1}
+	}
+	return found[0], nil
+}
