@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/cgroup"
@@ -97,6 +98,13 @@ func (d *daemon) openServer(cfg *policy.Config, configPath string) error {
 func prepareDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("make runtime directory: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return nil, fmt.Errorf("stat runtime directory: %w", err)
+	}
+	if st.Uid != 0 || st.Mode&0o066 != 0 {
+		return nil, fmt.Errorf("runtime directory %s: others may list or change it, and hold its lock; chown it to root and chmod 0711", dir)
 	}
 	return host.Lock(dir, lockWait)
 }

@@ -75,6 +75,8 @@ func processProbes() []probe {
 		{"io_uring_enter", unix.SYS_IO_URING_ENTER, [6]uintptr{none}, eperm, false},
 		{"io_uring_register", unix.SYS_IO_URING_REGISTER, [6]uintptr{none}, eperm, false},
 		{"io_setup", unix.SYS_IO_SETUP, [6]uintptr{0, 0}, enosys, false},
+		{"inotify_init", unix.SYS_INOTIFY_INIT, [6]uintptr{}, unix.EMFILE, false},
+		{"inotify_init1", unix.SYS_INOTIFY_INIT1, [6]uintptr{none}, unix.EMFILE, false},
 		{"userfaultfd", unix.SYS_USERFAULTFD, [6]uintptr{none}, eperm, false},
 		{"add_key", unix.SYS_ADD_KEY, [6]uintptr{}, eperm, false},
 		{"request_key", unix.SYS_REQUEST_KEY, [6]uintptr{}, eperm, false},

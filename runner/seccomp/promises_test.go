@@ -134,6 +134,7 @@ func TestDefaultProfileRefusesDangerousCalls(t *testing.T) {
 		settimeofday clock_settime clock_adjtime adjtimex iopl ioperm modify_ldt lookup_dcookie
 		move_pages mbind set_mempolicy migrate_pages fanotify_init memfd_secret sethostname
 		setdomainname setgroups vhangup`))
+	check(t, defaultProfile(t), words(t, Errno(unix.EMFILE), `inotify_init inotify_init1`))
 	check(t, defaultProfile(t), words(t, Errno(enosys), `clone3 statmount listmount io_setup nfsservctl create_module uselib _sysctl`))
 }
 

@@ -140,10 +140,17 @@ func TestRequestCannotOverrideThePolicy(t *testing.T) {
 
 func TestInvocationsAreBounded(t *testing.T) {
 	s := admitting(t)
-	for range maxInvocations {
-		check(t, s.enter(&invocation{id: newID()}))
+	of := func(uid uint32) *invocation { return &invocation{id: newID(), peer: server.Peer{UID: uid}} }
+	for range maxPerCaller {
+		check(t, s.enter(of(1)))
 	}
-	if told := asAPI(t, s.enter(&invocation{id: newID()})); told.Code != api.CodeBusy {
+	if told := asAPI(t, s.enter(of(1))); told.Code != api.CodeBusy {
+		t.Errorf("one too many of a caller: %+v", told)
+	}
+	for range maxInvocations - maxPerCaller {
+		check(t, s.enter(of(2)))
+	}
+	if told := asAPI(t, s.enter(of(3))); told.Code != api.CodeBusy {
 		t.Errorf("one too many: %+v", told)
 	}
 	for id := range s.live {

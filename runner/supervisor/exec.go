@@ -77,8 +77,11 @@ func (s *Supervisor) launchFailed(inv *invocation, err error) (*api.Result, erro
 	inv.mu.Lock()
 	inv.result = result
 	inv.mu.Unlock()
-	s.cfg.Log.WithFields(map[string]any{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller}).
-		WithError(err).Warn("launch failed")
+	log := s.cfg.Log.WithFields(map[string]any{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller, "code": told.Code})
+	if inv.output == nil { // from then on an error can name the command or its directory
+		log = log.WithError(err)
+	}
+	log.Warn("launch failed")
 	return nil, told
 }
 

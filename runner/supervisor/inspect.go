@@ -30,6 +30,9 @@ func (s *Supervisor) Inspect(_ context.Context, id string) (*api.InspectReply, e
 		return reply, nil
 	}
 	got, err := posture.Read(inv.sandbox.Pid, s.cfg.Cgroups, inv.id)
+	if inv.describe().State != "running" {
+		return reply, nil // it was reaped, perhaps before it was read
+	}
 	if err != nil {
 		return nil, fmt.Errorf("inspect sandbox %s: %w", inv.id, err)
 	}

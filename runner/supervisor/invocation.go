@@ -72,6 +72,11 @@ func (inv *invocation) stop(reason string) {
 	if inv.sandbox != nil {
 		inv.kill()
 	}
+	if reason != api.ReasonExited && inv.session != nil {
+		// The end of the init is the end of its socket, unless it has handed it
+		// to somebody outside. Nothing more is expected of it.
+		inv.session.Close()
+	}
 }
 
 func (inv *invocation) isAbandoned() bool {

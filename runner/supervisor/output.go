@@ -147,11 +147,11 @@ func (o *output) move(from, to *os.File, name string, inv *invocation) {
 		sink = io.MultiWriter(to, inv.logs.stream(name))
 	}
 	if len(inv.secrets) == 0 {
-		o.copy(sink, from, inv)
+		o.copy(sink, from)
 		return
 	}
 	redactor := credential.NewRedactor(sink, o.matcher)
-	o.copy(redactor, from, inv)
+	o.copy(redactor, from)
 	// An error says that the caller is gone: there is nobody to tell.
 	if reason := inv.stopped(); reason == "" || reason == api.ReasonExited {
 		_ = redactor.Close()
@@ -161,14 +161,13 @@ func (o *output) move(from, to *os.File, name string, inv *invocation) {
 }
 
 // copy ends when the command has closed its end, the limit is reached, or
-// the caller does not read any more.
-func (o *output) copy(to io.Writer, from io.Reader, inv *invocation) {
+// the caller has closed its own: then the command's next write fails as it
+// would in a pipeline.
+func (o *output) copy(to io.Writer, from io.Reader) {
 	if o.limited {
 		from = &limitReader{from: from, output: o}
 	}
-	if _, err := io.Copy(to, from); err != nil {
-		inv.stop(api.ReasonCallerGone)
-	}
+	_, _ = io.Copy(to, from) // an error is the caller's end, closed
 }
 
 // limitReader counts against the limit that stdout and stderr share.

@@ -97,7 +97,9 @@ func (s *Supervisor) greetInit(ctx context.Context, inv *invocation) error {
 		session.Close()
 		return err
 	}
+	inv.mu.Lock()
 	inv.session = session
+	inv.mu.Unlock()
 	for _, fd := range listeners {
 		inv.listener = os.NewFile(uintptr(fd), "listener")
 	}
@@ -206,6 +208,7 @@ func (s *Supervisor) startCommand(ctx context.Context, inv *invocation) error {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	inv.state = "running"
+	inv.req.Argv, inv.req.Env = nil, nil // they may be 2 MiB, for as long as it runs
 	return nil
 }
 

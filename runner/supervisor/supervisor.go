@@ -30,6 +30,10 @@ import (
 // maxInvocations bounds how many run at once; past it a caller is told so.
 const maxInvocations = 1024
 
+// maxPerCaller bounds those of one uid among them, so that no caller can keep
+// the others out.
+const maxPerCaller = maxInvocations / 2
+
 // keptEnded is how many ended invocations `ps -a` and `inspect` still know.
 const keptEnded = 256
 
@@ -102,13 +106,24 @@ func (s *Supervisor) enter(inv *invocation) error {
 	switch {
 	case s.closed:
 		return errClosed
-	case len(s.live) >= maxInvocations:
+	case len(s.live) >= maxInvocations || s.liveOf(inv.peer.UID) >= maxPerCaller:
 		return &api.Error{Code: api.CodeBusy, Message: "too many invocations at once", ExitCode: api.ExitFailed,
 			Hint: "wait for some to end; creel ps lists them"}
 	}
 	s.live[inv.id] = inv
 	s.tearing.Add(1)
 	return nil
+}
+
+// liveOf counts the invocations of one caller. It needs the lock.
+func (s *Supervisor) liveOf(uid uint32) int {
+	n := 0
+	for _, inv := range s.live {
+		if inv.peer.UID == uid {
+			n++
+		}
+	}
+	return n
 }
 
 // leave is called once nothing of the invocation is left.

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Files, watching, workers, children, HTTP.
+# Files, workers, children, HTTP.
 set -euo pipefail
 cat >main.js <<'JS'
 const { execFileSync, spawn } = require('child_process');
@@ -10,7 +10,6 @@ if (isMainThread) {
   fs.mkdirSync('x');
   fs.writeFileSync('x/f', 'y');
   fs.cpSync('x', 'z', { recursive: true });
-  fs.watch('x').close();
   execFileSync('true');
   new Worker(__filename).on('exit', () => spawn('echo').on('exit', () => http.get(process.argv[2], (reply) => {
     reply.on('data', async (body) => console.log('node', String(body), String(await fs.promises.readFile('z/f'))));
