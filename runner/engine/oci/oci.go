@@ -54,9 +54,10 @@ type Config struct {
 
 // Engine implements engine.Engine.
 type Engine struct {
-	cfg   Config
-	stdio *os.File
-	runs  runs
+	cfg     Config
+	stdio   *os.File
+	runs    runs
+	adopted adopted
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -164,14 +165,11 @@ func socketpair() (*net.UnixConn, *os.File, error) {
 // adopt takes charge of the init that the runtime left behind: the
 // supervisor is its parent now (PR_SET_CHILD_SUBREAPER, prctl(2)).
 func (e *Engine) adopt(id string, control *net.UnixConn) (*engine.Sandbox, error) {
-	data, err := os.ReadFile(e.pidPath(id))
+	pid, err := e.recordedPid(id)
 	if err != nil {
-		return nil, fmt.Errorf("read pid of init: %w", err)
+		return nil, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		return nil, fmt.Errorf("parse pid of init: %w", err)
-	}
+	e.adopted.add(id, pid)
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("open pidfd of init: %w", err)
@@ -179,11 +177,27 @@ func (e *Engine) adopt(id string, control *net.UnixConn) (*engine.Sandbox, error
 	return &engine.Sandbox{ID: id, Pid: pid, Pidfd: os.NewFile(uintptr(fd), "pidfd"), Control: control}, nil
 }
 
+// recordedPid is the pid of the init as the runtime wrote it down.
+func (e *Engine) recordedPid(id string) (int, error) {
+	data, err := os.ReadFile(e.pidPath(id))
+	if err != nil {
+		return 0, fmt.Errorf("read pid of init: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		return 0, fmt.Errorf("parse pid of init: %w", err)
+	}
+	return pid, nil
+}
+
 // Remove implements engine.Engine.
 func (e *Engine) Remove(ctx context.Context, id string) error {
 	pids, err := e.cfg.Cgroups.Kill(id)
 	if err != nil {
 		return fmt.Errorf("remove sandbox %s: %w", id, err)
+	}
+	if pid, err := e.recordedPid(id); err == nil && !e.adopted.has(pid) {
+		pids = append(pids, pid) // of a launch that was given up: perhaps dead, and in no group any more
 	}
 	if _, err := os.Stat(filepath.Join(e.runtimeRoot(), id)); err == nil {
 		// A state the runtime cannot read any more is removed below all the same.
@@ -204,6 +218,7 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 	for _, pid := range pids {
 		collect(pid)
 	}
+	e.adopted.drop(id)
 	e.collectOrphans()
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/rootfs"
 )
 
 // A leash is a pipe that every process of one run of the runtime holds the
@@ -102,7 +104,8 @@ func children() []int {
 // on in a process of its own, which ends as the supervisor's child, and an
 // init of runc ends by itself when its runc is killed. What is waited for
 // leads its process group, or is in the supervisor's: inits that were
-// adopted, which have creel-init's name, helpers, and runs under way.
+// adopted, helpers, and runs under way. An init that nobody adopted, because
+// its launch was given up when it had already begun, is an orphan too.
 func (e *Engine) collectOrphans() {
 	for _, pid := range children() {
 		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -128,7 +131,40 @@ func (e *Engine) orphaned(pid int, stat string) bool {
 	if err != nil || group == unix.Getpgrp() {
 		return false
 	}
-	return group != pid || strings.HasPrefix(name, filepath.Base(e.cfg.Runtime))
+	return group != pid || strings.HasPrefix(name, filepath.Base(e.cfg.Runtime)) ||
+		name == filepath.Base(rootfs.InitTarget) && !e.adopted.has(pid)
+}
+
+// adopted are the inits that a supervisor holds, by the id of their sandbox.
+type adopted struct {
+	mu   sync.Mutex
+	pids map[string]int
+}
+
+func (a *adopted) add(id string, pid int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pids == nil {
+		a.pids = map[string]int{}
+	}
+	a.pids[id] = pid
+}
+
+func (a *adopted) drop(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.pids, id)
+}
+
+func (a *adopted) has(pid int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, held := range a.pids {
+		if held == pid {
+			return true
+		}
+	}
+	return false
 }
 
 // runs are the processes of the runtime that are waited for.

@@ -40,6 +40,7 @@ func check(t testing.TB, err error) {
 func TestOnlyOrphansAreCollected(t *testing.T) {
 	e := newEngine(t, "/usr/bin/crun")
 	e.runs.pids = map[int]bool{77: true}
+	e.adopted.add("id", 66)
 	own := unix.Getpgrp()
 	for _, c := range []struct {
 		what, stat string
@@ -49,7 +50,8 @@ func TestOnlyOrphansAreCollected(t *testing.T) {
 		{"crun --detach, ended", "12 (crun) Z 1 11 11 0", 12, true},
 		{"crun --detach, not ended", "12 (crun) S 1 11 11 0", 12, false},
 		{"an init the runtime left", "12 (crun:[2:INIT]) Z 1 12 12 0", 12, true},
-		{"an adopted init", "12 (init) Z 1 12 12 0", 12, false},
+		{"an adopted init", "66 (init) Z 1 66 66 0", 66, false},
+		{"an init nobody adopted", "12 (init) Z 1 12 12 0", 12, true},
 		{"a run under way", "77 (crun) Z 1 77 11 0", 77, false},
 		{"a helper", "12 (helper) Z 1 12 11 0", 12, false},
 		{"a process of our own group", fmt.Sprintf("12 (ls) Z 1 %d 11 0", own), 12, false},
