@@ -84,10 +84,9 @@ func (d *daemon) openServer(cfg *policy.Config, configPath string) error {
 	if err != nil {
 		return err
 	}
-	d.admins = func() []uint32 { return adminUIDs(d.supervisor.Config().Admins) }
 	d.server = server.New(server.Options{
 		Exec: sockets.exec, Admin: sockets.admin, Backend: d.supervisor,
-		Admins: d.admins(), ConfigPath: configPath, Log: d.log.Warnf,
+		Admins: d.supervisor.Admins(), ConfigPath: configPath, Log: d.log.Warnf,
 	})
 	return nil
 }

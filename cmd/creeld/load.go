@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
-	"strconv"
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/supervisor"
@@ -84,20 +82,4 @@ func sameFoundation(was, is *policy.Config) error {
 		}
 	}
 	return nil
-}
-
-// adminUIDs looks the configured admins up. A name that is no user admits
-// nobody.
-func adminUIDs(names []string) []uint32 {
-	var uids []uint32
-	for _, name := range names {
-		id := name
-		if u, err := user.Lookup(name); err == nil {
-			id = u.Uid
-		}
-		if n, err := strconv.ParseUint(id, 10, 32); err == nil {
-			uids = append(uids, uint32(n))
-		}
-	}
-	return uids
 }

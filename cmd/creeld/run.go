@@ -69,7 +69,6 @@ type daemon struct {
 	log        *logrus.Logger
 	supervisor *supervisor.Supervisor
 	server     *server.Server
-	admins     func() []uint32
 	closers    []func() error // in the order to undo
 }
 
@@ -119,7 +118,7 @@ func (d *daemon) reload() {
 	if err := d.supervisor.Reload(); err != nil {
 		d.log.WithError(err).Error("reload refused; the last good configuration stays in force")
 	} else {
-		d.server.SetAdmins(d.admins())
+		d.server.SetAdmins(d.supervisor.Admins())
 		d.log.Info("reloaded")
 	}
 	notify(d.log, stateReady)

@@ -100,5 +100,14 @@ func (s *Supervisor) notices() []string {
 	return nil
 }
 
-// Config is the part of creel.yaml in force.
-func (s *Supervisor) Config() *policy.Config { return s.declared.Load().Config }
+// Admins are the uids that creel.yaml names besides root. A name that is no
+// user of this host admits nobody.
+func (s *Supervisor) Admins() []uint32 {
+	var uids []uint32
+	for _, name := range s.declared.Load().Config.Admins {
+		if uid, ok := lookupUID(name); ok {
+			uids = append(uids, uid)
+		}
+	}
+	return uids
+}
