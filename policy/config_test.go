@@ -11,6 +11,7 @@ policyDir: /srv/creel/policies
 auditDir: /srv/creel/audit
 engine: oci
 runtime: crun
+dockerSocket: /run/other/docker.sock
 strict: true
 admins: [ops, 1000]
 group: sandboxers
@@ -21,7 +22,7 @@ func TestConfigIsReadInFull(t *testing.T) {
 	got, problems := ParseConfig("creel.yaml", []byte(fullConfig))
 	want := &Config{
 		RuntimeDir: "/srv/creel/run", PolicyDir: "/srv/creel/policies", AuditDir: "/srv/creel/audit",
-		Engine: "oci", Runtime: "crun", InitPath: "/opt/creel/creel-init", Strict: true,
+		Engine: "oci", Runtime: "crun", DockerSocket: "/run/other/docker.sock", InitPath: "/opt/creel/creel-init", Strict: true,
 		Admins: []string{"ops", "1000"}, Group: "sandboxers",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -32,7 +33,7 @@ func TestConfigIsReadInFull(t *testing.T) {
 func TestEmptyConfigMeansTheDefaults(t *testing.T) {
 	want := &Config{
 		RuntimeDir: "/run/creel", PolicyDir: "/etc/creel/policies", AuditDir: "/var/log/creel",
-		Engine: "oci", InitPath: "/usr/lib/creel/creel-init", Group: "creel",
+		Engine: "oci", DockerSocket: "/run/docker.sock", InitPath: "/usr/lib/creel/creel-init", Group: "creel",
 	}
 	for _, text := range []string{"", "# nothing\n", "---\n", "{}\n"} {
 		got, problems := ParseConfig("creel.yaml", []byte(text))

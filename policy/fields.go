@@ -25,6 +25,8 @@ var policyFile = object[Policy]{fields: []field[Policy]{
 		"The last day before the policy must be reviewed again."),
 	required("root", rootFields, func(p *Policy) *Root { return &p.Root },
 		"The read-only root file system; exactly one of its keys."),
+	optional("engine", sparse[Engine]{oneOf(EngineOCI, EngineDocker), null}, "", func(p *Policy) *Engine { return &p.Engine },
+		"What makes the containers; left out, what creel.yaml says."),
 	required("user", sandboxUser, func(p *Policy) *string { return &p.User },
 		"Whom the command runs as: a user name or UID:GID, never root."),
 	optional("workdir", sparse[string]{absolute("an absolute path in the sandbox", kernelWorkdir), nothing}, "", func(p *Policy) *string { return &p.Workdir },

@@ -42,8 +42,10 @@ type Policy struct {
 	Justification string
 	Owner         string
 	// ReviewBy is the day (UTC, midnight) past which the policy is overdue.
-	ReviewBy    time.Time
-	Root        Root
+	ReviewBy time.Time
+	Root     Root
+	// Engine is empty where creel.yaml chooses.
+	Engine      Engine
 	User        string
 	Workdir     string
 	Mounts      []Mount
@@ -70,6 +72,17 @@ type Root struct {
 	Image string // name@sha256:… or name:tag
 	Dir   string // absolute path of an unpacked root file system
 }
+
+// Engine says what makes the containers of a policy.
+type Engine string
+
+// The engines a policy or creel.yaml can choose.
+const (
+	// EngineOCI is an OCI runtime, runc or crun, started for each sandbox.
+	EngineOCI Engine = "oci"
+	// EngineDocker is a Docker daemon (Docker Engine API).
+	EngineDocker Engine = "docker"
+)
 
 // MountKind says what a mount is for.
 type MountKind string
@@ -154,12 +167,14 @@ type Config struct {
 	RuntimeDir string // sockets and state; default /run/creel
 	PolicyDir  string // default /etc/creel/policies
 	AuditDir   string // default /var/log/creel
-	Engine     string // oci
+	Engine     Engine // of policies that name none; default oci
 	Runtime    string // crun, runc or "" for the first that is installed
-	InitPath   string // the creel-init binary; default /usr/lib/creel/creel-init
-	Strict     bool
-	Admins     []string // user names or decimal uids besides root
-	Group      string   // group that may connect to exec.sock; default creel
+	// DockerSocket is where the docker engine finds its daemon.
+	DockerSocket string // default /run/docker.sock
+	InitPath     string // the creel-init binary; default /usr/lib/creel/creel-init
+	Strict       bool
+	Admins       []string // user names or decimal uids besides root
+	Group        string   // group that may connect to exec.sock; default creel
 }
 
 // Severity says whether a problem refuses the file.

@@ -13,6 +13,7 @@ var rules = []rule{
 	variablesAreSetOnce,
 	callersAreNamedOnce,
 	ttlNeedsALease,
+	dockerSharesTheUserNamespace,
 }
 
 // targetsStandApart refuses mounts that would hide one another, so that the
@@ -120,5 +121,15 @@ func ttlNeedsALease(p *Policy, report func(string, *fault)) {
 			report(element("credentials", i)+".ttl",
 				faultf("leave ttl out, or lease the value from a vault", "the %s provider cannot take a value back, so a ttl would have no effect", c.Provider))
 		}
+	}
+}
+
+// dockerSharesTheUserNamespace has a policy say what it gives up: Docker has
+// user namespaces for all containers of a daemon or for none, never one of a
+// container's own (dockerd(8), userns-remap).
+func dockerSharesTheUserNamespace(p *Policy, report func(string, *fault)) {
+	if p.Engine == EngineDocker && p.UserNamespace == UserNamespaceRequired {
+		report("engine", faultf("say 'userNamespace: off' and accept the weaker mode, or choose the oci engine",
+			"the docker engine cannot give a sandbox a user namespace of its own"))
 	}
 }
