@@ -66,6 +66,11 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 install: build ## install below DESTDIR; configuration that exists is kept
 	integration/install '$(DESTDIR)'
 
+.PHONY: image
+image: ## build a small sandbox image, bin/sandbox-image.tar, for docker load or creel image import (as root)
+	integration/setup image
+	integration/image/build bin/sandbox-image.tar 'creel-sandbox:$(VERSION)'
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin
