@@ -14,6 +14,7 @@ import (
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/engine/oci"
 	"github.com/creel-sandbox/creel/runner/host"
 	"github.com/creel-sandbox/creel/runner/rootfs"
@@ -53,12 +54,7 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 		return nil, err
 	}
 	d.onClose(stage.Close)
-	engine, err := openEngine(cfg, groups, lock)
-	if err != nil {
-		return nil, err
-	}
-	d.onClose(engine.Close)
-	version, err := engine.Version(ctx)
+	engines, err := d.openEngines(cfg, groups, stage, lock)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +63,8 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 		return nil, err
 	}
 	d.supervisor, err = supervisor.New(ctx, supervisor.Config{
-		Engine: engine, EngineName: cfg.Engine, Runtime: version, Stage: stage, Cgroups: groups,
-		Credentials: credentials, InitPath: cfg.InitPath, Load: loader(configPath, cfg), Log: log,
+		Engines: engines, Cgroups: groups, Credentials: credentials, InitPath: cfg.InitPath,
+		Load: loader(configPath, cfg), Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -129,7 +125,24 @@ func openStage(runtimeDir string) (*rootfs.Stage, error) {
 	return rootfs.NewStage(dir) // removes the directory when it is closed
 }
 
-func openEngine(cfg *policy.Config, groups *cgroup.Hierarchy, lock *os.File) (*oci.Engine, error) {
+// openEngines opens the engines that this host has; the configured one it
+// must have.
+func (d *daemon) openEngines(cfg *policy.Config, groups *cgroup.Hierarchy, stage *rootfs.Stage, lock *os.File) (map[policy.Engine]engine.Engine, error) {
+	engines := map[policy.Engine]engine.Engine{}
+	oci, err := openOCI(cfg, groups, stage, lock)
+	switch {
+	case err == nil:
+		d.onClose(oci.Close)
+		engines[policy.EngineOCI] = oci
+	case cfg.Engine == policy.EngineOCI:
+		return nil, err
+	default:
+		d.log.WithError(err).Warn("there is no oci engine")
+	}
+	return engines, nil
+}
+
+func openOCI(cfg *policy.Config, groups *cgroup.Hierarchy, stage *rootfs.Stage, lock *os.File) (engine.Engine, error) {
 	runtime, err := findRuntime(cfg.Runtime)
 	if err != nil {
 		return nil, err
@@ -138,7 +151,10 @@ func openEngine(cfg *policy.Config, groups *cgroup.Hierarchy, lock *os.File) (*o
 	if err != nil {
 		return nil, err
 	}
-	return oci.New(oci.Config{Runtime: runtime, StateDir: cfg.RuntimeDir, Cgroups: groups, Seccomp: floor, Lock: lock})
+	return oci.New(oci.Config{
+		Runtime: runtime, StateDir: cfg.RuntimeDir, Cgroups: groups, Seccomp: floor, Lock: lock,
+		Stage: stage, InitPath: cfg.InitPath,
+	})
 }
 
 // openCredentials makes the providers that a policy's "from" can name.

@@ -72,8 +72,9 @@ func sameFoundation(was, is *policy.Config) error {
 	for _, key := range []struct{ name, was, is string }{
 		{"runtimeDir", was.RuntimeDir, is.RuntimeDir},
 		{"auditDir", was.AuditDir, is.AuditDir},
-		{"engine", was.Engine, is.Engine},
+		{"engine", string(was.Engine), string(is.Engine)},
 		{"runtime", was.Runtime, is.Runtime},
+		{"dockerSocket", was.DockerSocket, is.DockerSocket},
 		{"initPath", was.InitPath, is.InitPath},
 		{"group", was.Group, is.Group},
 	} {

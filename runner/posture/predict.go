@@ -16,11 +16,10 @@ import (
 
 // Subject is what a prediction is made from.
 type Subject struct {
-	ID     string
 	Policy *policy.Policy
 	Who    rootfs.Identity
-	Root   *rootfs.Tree
-	Cgroup *cgroup.Hierarchy
+	Root   rootfs.View
+	Group  cgroup.Group
 }
 
 // Prediction is what the kernel must say of a sandbox that waits for its job.
@@ -71,7 +70,7 @@ func Predict(s Subject) (Prediction, error) {
 	limits := s.Policy.Limits
 	p := Prediction{
 		Mounts: map[string]PredictedMount{},
-		Cgroup: s.Cgroup.Path(s.ID),
+		Cgroup: s.Group.Path(),
 		UID:    id(s.Who.UID), GID: id(s.Who.GID),
 		Limits: cgroup.Limits{
 			Memory: limits.Memory &^ int64(os.Getpagesize()-1), Swap: 0,

@@ -18,11 +18,12 @@ import (
 // namespaceTypes are the files of /proc/PID/ns that a sandbox is held to.
 var namespaceTypes = []string{"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"}
 
-// Read reads the posture of the sandbox id, whose init has the host pid.
-// The init must not be reaped meanwhile, or the number could be another's.
-func Read(init int, h *cgroup.Hierarchy, id string) (*Posture, error) {
+// Read reads the posture of the sandbox with this group, whose init has the
+// host pid. The init must not be reaped meanwhile, or the number could be
+// another's.
+func Read(init int, group cgroup.Group) (*Posture, error) {
 	p := &Posture{}
-	pids, err := h.Procs(id)
+	pids, err := group.Procs()
 	if err != nil {
 		return nil, fmt.Errorf("read processes: %w", err)
 	}
@@ -46,7 +47,7 @@ func Read(init int, h *cgroup.Hierarchy, id string) (*Posture, error) {
 	if p.Cgroups, err = readCgroups(init); err != nil {
 		return nil, err
 	}
-	if p.Limits, err = h.Limits(id); err != nil {
+	if p.Limits, err = group.Limits(); err != nil {
 		return nil, err
 	}
 	return p, nil

@@ -74,7 +74,12 @@ func (b bind) attach(root int) (Mount, error) {
 	if err := unix.MoveMount(clone, "", target, "", flags); err != nil {
 		return Mount{}, fmt.Errorf("move mount: %w", err)
 	}
-	return Mount{Target: b.target, Writable: b.writable, NoExec: b.noExec, Dev: b.dev, Ino: b.ino}, nil
+	return b.mount(), nil
+}
+
+// mount is what a sandbox must see of it.
+func (b bind) mount() Mount {
+	return Mount{Target: b.target, Writable: b.writable, NoExec: b.noExec, Dev: b.dev, Ino: b.ino}
 }
 
 // identity gives the device and inode that a descriptor stands for.

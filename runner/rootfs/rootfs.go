@@ -66,17 +66,22 @@ func (s *Stage) Close() error {
 	return os.Remove(s.dir)
 }
 
-// Tree is one built root file system.
-type Tree struct {
-	// Path is the root directory, for the OCI runtime to bind.
-	Path string
-	// Mounts are the mounts of the tree, in the order they were made.
+// View is what a sandbox must see of a root file system.
+type View struct {
+	// Mounts are its mounts, in the order they were made.
 	Mounts []Mount
 	// Dev and Ino identify the root directory.
 	Dev, Ino uint64
-	key      fingerprint
-	users    int // sandboxes being created from it, and one for the stage
-	stage    *Stage
+}
+
+// Tree is one built root file system.
+type Tree struct {
+	View
+	// Path is the root directory, for the OCI runtime to bind.
+	Path  string
+	key   fingerprint
+	users int // sandboxes being created from it, and one for the stage
+	stage *Stage
 }
 
 // Mount is one mount of a tree, with the identity of what was mounted, so

@@ -76,15 +76,20 @@ func openSources(p *policy.Policy, initPath string) (_ *sources, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return s, s.addDeclared(p, initPath)
+}
+
+// addDeclared adds creel-init and the mounts that the policy declares.
+func (s *sources) addDeclared(p *policy.Policy, initPath string) error {
 	if err := s.add(initPath, InitTarget, false); err != nil {
-		return nil, fmt.Errorf("open creel-init: %w", err)
+		return fmt.Errorf("open creel-init: %w", err)
 	}
 	for _, mount := range p.Mounts {
 		if err := s.add(mount.Source, mount.Target, mount.Writable); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, nil
+	return nil
 }
 
 func (s *sources) openHost() error {

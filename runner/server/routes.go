@@ -80,8 +80,8 @@ func decodeBody(request *api.Request, body any) error {
 	return nil
 }
 
-func version(_ context.Context, c *call, _ *none) (*api.VersionReply, error) {
-	return c.server.options.Backend.Version(), nil
+func version(ctx context.Context, c *call, _ *none) (*api.VersionReply, error) {
+	return c.server.options.Backend.Version(ctx), nil
 }
 
 func policies(ctx context.Context, c *call, _ *none) (*api.PolicyReply, error) {

@@ -60,7 +60,7 @@ type Backend interface {
 	Logs(ctx context.Context, req *api.LogsRequest, emit func(api.LogChunk) error) error
 	Stats(ctx context.Context, ids []string) (*api.StatsReply, error)
 	Doctor(ctx context.Context) (*api.DoctorReply, error)
-	Version() *api.VersionReply
+	Version(ctx context.Context) *api.VersionReply
 }
 
 // PolicyLister is a Backend that can say which policies a caller may run.

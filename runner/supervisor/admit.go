@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"fmt"
 	"os/user"
 	"path"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
 )
@@ -29,13 +31,17 @@ func (s *Supervisor) admit(peer server.Peer, req *api.ExecRequest, stdio server.
 	if err := checkRequest(req, p); err != nil {
 		return nil, err
 	}
+	engine, made, err := s.engineOf(declared, p)
+	if err != nil {
+		return nil, err
+	}
 	who, err := identify(p.User)
 	if err != nil {
 		return nil, &api.Error{Code: "bad-policy", Message: fmt.Sprintf("policy %s: %v", p.Name, err), ExitCode: api.ExitFailed,
 			Hint: "create the user, or name another in 'user:'"}
 	}
 	return &invocation{
-		id: newID(), peer: peer, caller: callerName(peer.UID), command: commandLine(req.Argv), req: req, policy: p, filter: declared.Filters[p.Name],
+		id: newID(), peer: peer, caller: callerName(peer.UID), command: commandLine(req.Argv), req: req, policy: p, engine: engine, made: made, filter: declared.Filters[p.Name],
 		who: who, created: time.Now(), stdio: stdio, state: "creating",
 		logs: newTail(p.Logs.Keep), cancel: func() {}, abandoned: make(chan struct{}),
 	}, nil
@@ -59,6 +65,17 @@ func choosePolicy(declared *Declared, peer server.Peer, name string) (*policy.Po
 	}
 	return nil, &api.Error{Code: api.CodeDenied, ExitCode: api.ExitFailed, Hint: hint,
 		Message: fmt.Sprintf("policy %q: not one that user %s may run", name, callerName(peer.UID))}
+}
+
+// engineOf gives the engine that a policy chooses, or else creel.yaml.
+func (s *Supervisor) engineOf(declared *Declared, p *policy.Policy) (engine.Engine, policy.Engine, error) {
+	name := cmp.Or(p.Engine, declared.Config.Engine)
+	e, ok := s.cfg.Engines[name]
+	if !ok {
+		return nil, name, &api.Error{Code: "no-engine", ExitCode: api.ExitFailed, Hint: "creel doctor tells what it lacks",
+			Message: fmt.Sprintf("policy %s: this host has no %s engine", p.Name, name)}
+	}
+	return e, name, nil
 }
 
 func mayCall(p *policy.Policy, uid uint32) bool {

@@ -12,6 +12,7 @@ import (
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
 )
@@ -27,9 +28,12 @@ func admitting(t *testing.T) *Supervisor {
 		"another":   `callers: {users: ["61236"]}`,
 		"overdue":   "reviewBy: 2001-01-01",
 		"no-user":   "user: no-such-user-of-this-host",
+		"docker":    "engine: docker\nuserNamespace: off\ncallers: {users: [\"61237\"]}",
 	})
 	check(t, err)
-	s := &Supervisor{live: map[string]*invocation{}}
+	s := &Supervisor{live: map[string]*invocation{}, cfg: Config{
+		Engines: map[policy.Engine]engine.Engine{policy.EngineOCI: nil}, // to choose, not to use
+	}}
 	s.declared.Store(declared)
 	return s
 }
@@ -89,8 +93,13 @@ func TestUnusablePolicyIsRefused(t *testing.T) {
 	if _, err := s.admit(server.Peer{}, request("overdue"), server.Stdio{}); err != nil {
 		t.Errorf("an overdue review without strict: %v", err)
 	}
+	_, err = s.admit(server.Peer{UID: 61237}, request("docker"), server.Stdio{})
+	if told := asAPI(t, err); told.Code != "no-engine" || !strings.Contains(told.Message, "docker") {
+		t.Errorf("an engine that is not here: %+v", told)
+	}
 	strict := *s.declared.Load()
-	strict.Config = &policy.Config{Strict: true}
+	strict.Config = policy.DefaultConfig()
+	strict.Config.Strict = true
 	s.declared.Store(&strict)
 	_, err = s.admit(server.Peer{}, request("overdue"), server.Stdio{})
 	if told := asAPI(t, err); told.Code != "bad-policy" || !strings.Contains(told.Message, "overdue") {

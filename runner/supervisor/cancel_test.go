@@ -75,7 +75,7 @@ func TestStoppedLaunchLeavesNothing(t *testing.T) {
 					t.Errorf("told %q: %s", told.Code, told.Message)
 				}
 				// Orphans that were still ending are collected with the next one.
-				check(t, r.cfg.Engine.Remove(t.Context(), "none"))
+				check(t, r.oci.Remove(t.Context(), "none"))
 				if left := withoutHooks(r.leftovers()); len(left) != 0 || exists(r.workspace+"/ran") {
 					t.Errorf("left: %q", left)
 				}

@@ -86,8 +86,10 @@ func (s *Supervisor) Reload() error {
 	}
 	s.declared.Store(declared)
 	s.notice.Store(nil)
-	if err := s.cfg.Stage.Keep(declared.Policies.Names()); err != nil {
-		s.cfg.Log.WithError(err).Warn("unmounting the root of a policy that is gone failed")
+	for name, engine := range s.cfg.Engines {
+		if err := engine.Keep(declared.Policies.Names()); err != nil {
+			s.cfg.Log.WithField("engine", name).WithError(err).Warn("dropping the root of a policy that is gone failed")
+		}
 	}
 	return nil
 }

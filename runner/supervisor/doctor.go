@@ -74,9 +74,7 @@ func (s *Supervisor) checkCgroups(context.Context) api.Finding {
 }
 
 func (s *Supervisor) checkRuntime(ctx context.Context) api.Finding {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	version, err := s.cfg.Engine.Version(ctx)
+	version, err := s.askVersion(ctx)
 	if err != nil {
 		return api.Finding{Level: levelError, Detail: err.Error(), Hint: "install it: apt-get install crun"}
 	}

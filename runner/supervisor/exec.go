@@ -162,7 +162,7 @@ func (s *Supervisor) result(inv *invocation, exit initproto.Exit, err error) *ap
 	default: // the init ended without a report: the kernel or the command ended it
 		r.Reason, r.ExitCode, r.Signal = api.ReasonSignaled, api.ExitSignal+int(unix.SIGKILL), int(unix.SIGKILL)
 	}
-	if r.Reason == api.ReasonSignaled && r.Signal == int(unix.SIGKILL) && s.outOfMemory(inv) {
+	if r.Reason == api.ReasonSignaled && r.Signal == int(unix.SIGKILL) && inv.outOfMemory() {
 		r.Reason = api.ReasonOOM
 	}
 	if err != nil && !errors.Is(err, initproto.ErrGone) {
@@ -171,7 +171,7 @@ func (s *Supervisor) result(inv *invocation, exit initproto.Exit, err error) *ap
 	return r
 }
 
-func (s *Supervisor) outOfMemory(inv *invocation) bool {
-	usage, err := s.cfg.Cgroups.Usage(inv.id)
+func (inv *invocation) outOfMemory() bool {
+	usage, err := inv.usage()
 	return err == nil && usage.OOMKills > 0
 }

@@ -314,12 +314,12 @@ func TestFailedReloadKeepsTheLastGoodAndSaysSo(t *testing.T) {
 // brokenEngine cannot say what exists.
 type brokenEngine struct{ engine.Engine }
 
-func (brokenEngine) List(context.Context) ([]string, error) { return nil, errInjected }
+func (brokenEngine) List(context.Context) ([]engine.Listed, error) { return nil, errInjected }
 
 func TestSupervisorDoesNotStartWhereItCannotSeeWhatIsLeft(t *testing.T) {
 	r := newRig(t, options{})
 	cfg := r.cfg
-	cfg.Engine = brokenEngine{cfg.Engine}
+	cfg.Engines = map[policy.Engine]engine.Engine{policy.EngineOCI: brokenEngine{r.oci}}
 	if _, err := New(t.Context(), cfg); !errors.Is(err, errInjected) {
 		t.Errorf("got %v", err)
 	}

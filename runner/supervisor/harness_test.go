@@ -103,6 +103,7 @@ type rig struct {
 	dir       string
 	workspace string
 	log       *lockedBuffer
+	oci       engine.Engine
 	// load is what the next Reload, and New, gets.
 	load func() (*Declared, error)
 }
@@ -121,16 +122,14 @@ func newRig(t *testing.T, o options) *rig {
 	}
 	r.load = func() (*Declared, error) { return r.declare(files) }
 
-	cfg := Config{EngineName: "oci", Load: func() (*Declared, error) { return r.load() }, Log: logrus.New(), InitPath: initBinary,
+	cfg := Config{Load: func() (*Declared, error) { return r.load() }, Log: logrus.New(), InitPath: initBinary,
 		Credentials: credential.New(map[string]credential.Provider{"exec": o.provider})}
 	cfg.Log.SetOutput(r.log)
-	cfg.Stage, err = rootfs.NewStage(dir + "/run/roots")
-	check(t, err)
-	t.Cleanup(func() { check(t, cfg.Stage.Close()) })
-	cfg.Cgroups, cfg.Engine = r.engine(o)
+	cfg.Cgroups, r.oci = r.engine(o)
 	if o.wrap != nil {
-		cfg.Engine = o.wrap(cfg.Engine)
+		r.oci = o.wrap(r.oci)
 	}
+	cfg.Engines = map[policy.Engine]engine.Engine{policy.EngineOCI: r.oci}
 	r.Supervisor, err = New(t.Context(), cfg)
 	check(t, err)
 	t.Cleanup(func() { check(t, r.Close()) })
@@ -154,7 +153,11 @@ func (r *rig) engine(o options) (*cgroup.Hierarchy, engine.Engine) {
 	lock, err := host.Lock(r.dir+"/run", 0)
 	check(t, err)
 	t.Cleanup(func() { lock.Close() })
-	e, err := oci.New(oci.Config{Runtime: runtime, StateDir: r.dir + "/run", Cgroups: groups, Seccomp: floor, Lock: lock})
+	stage, err := rootfs.NewStage(r.dir + "/run/roots")
+	check(t, err)
+	t.Cleanup(func() { check(t, stage.Close()) })
+	e, err := oci.New(oci.Config{Runtime: runtime, StateDir: r.dir + "/run", Cgroups: groups, Seccomp: floor, Lock: lock,
+		Stage: stage, InitPath: initBinary})
 	check(t, err)
 	t.Cleanup(func() { check(t, e.Close()) })
 	return groups, e
@@ -184,7 +187,7 @@ func (r *rig) declare(policies map[string]string) (*Declared, error) {
 		return nil, ProblemsError(problems)
 	}
 	filters, err := CompileFilters(set)
-	return &Declared{Config: &policy.Config{}, Policies: set, Filters: filters}, err
+	return &Declared{Config: policy.DefaultConfig(), Policies: set, Filters: filters}, err
 }
 
 // call is one invocation under way.
@@ -281,10 +284,10 @@ func (r *rig) eventually(what string, holds func() bool) {
 func (r *rig) leftovers() []string {
 	r.t.Helper()
 	var left []string
-	ids, err := r.cfg.Engine.List(r.t.Context())
+	listed, err := r.oci.List(r.t.Context())
 	check(r.t, err)
-	for _, id := range ids {
-		left = append(left, "sandbox "+id)
+	for _, l := range listed {
+		left = append(left, "sandbox "+l.ID)
 	}
 	for _, dir := range []string{"sandboxes", "oci"} {
 		entries, err := os.ReadDir(filepath.Join(r.dir, "run", dir))

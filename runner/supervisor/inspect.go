@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/creel-sandbox/creel/runner/api"
@@ -21,15 +22,17 @@ func (s *Supervisor) Inspect(_ context.Context, id string) (*api.InspectReply, e
 	if err != nil {
 		return nil, err
 	}
-	reply := &api.InspectReply{Sandbox: inv.describe(), Cgroup: s.cfg.Cgroups.Path(inv.id)}
-	reply.Sandbox.Engine = s.cfg.EngineName
+	reply := &api.InspectReply{Sandbox: inv.describe()}
 	inv.mu.Lock()
+	if inv.sandbox != nil {
+		reply.Cgroup = inv.sandbox.Group.Path()
+	}
 	reply.Steps = slices.Clone(inv.timings)
 	inv.mu.Unlock()
 	if reply.Sandbox.State != "running" {
 		return reply, nil
 	}
-	got, err := posture.Read(inv.sandbox.Pid, s.cfg.Cgroups, inv.id)
+	got, err := posture.Read(inv.sandbox.Pid, inv.sandbox.Group)
 	if inv.describe().State != "running" {
 		return reply, nil // it was reaped, perhaps before it was read
 	}
@@ -72,9 +75,9 @@ func (s *Supervisor) Stats(_ context.Context, ids []string) (*api.StatsReply, er
 	}
 	reply := &api.StatsReply{Stats: []api.Stats{}}
 	for _, inv := range targets {
-		usage, err := s.cfg.Cgroups.Usage(inv.id)
+		usage, err := inv.usage()
 		if errors.Is(err, cgroup.ErrNotFound) {
-			continue // it ended meanwhile
+			continue // it has not begun, or has ended meanwhile
 		}
 		if err != nil {
 			return nil, err
@@ -89,8 +92,52 @@ func (s *Supervisor) Stats(_ context.Context, ids []string) (*api.StatsReply, er
 }
 
 // Version implements server.Backend.
-func (s *Supervisor) Version() *api.VersionReply {
-	return &api.VersionReply{Version: api.Version, Engine: s.cfg.EngineName, Runtime: s.cfg.Runtime}
+func (s *Supervisor) Version(ctx context.Context) *api.VersionReply {
+	reply := &api.VersionReply{Version: api.Version, Engine: string(s.declared.Load().Config.Engine)}
+	var err error
+	if reply.Runtime, err = s.version(ctx); err != nil {
+		reply.Runtime = err.Error()
+	}
+	return reply
+}
+
+// versionTimeout bounds the wait for an engine to name its version, and
+// versionAge how long the answer serves: anybody may ask, and each question
+// starts a process.
+const (
+	versionTimeout = 5 * time.Second
+	versionAge     = time.Minute
+)
+
+// versions remembers what the default engine answered last.
+type versions struct {
+	mu   sync.Mutex
+	text string
+	err  error
+	at   time.Time
+}
+
+// version is that of the default engine.
+func (s *Supervisor) version(ctx context.Context) (string, error) {
+	v := &s.versions
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.at.IsZero() || time.Since(v.at) > versionAge {
+		v.text, v.err = s.askVersion(ctx)
+		v.at = time.Now()
+	}
+	return v.text, v.err
+}
+
+func (s *Supervisor) askVersion(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	name := s.declared.Load().Config.Engine
+	e, ok := s.cfg.Engines[name]
+	if !ok {
+		return "", fmt.Errorf("this host has no %s engine", name)
+	}
+	return e.Version(ctx)
 }
 
 // Policies implements server.PolicyLister: those the peer may run.

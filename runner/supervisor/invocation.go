@@ -13,6 +13,7 @@ import (
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/initproto"
@@ -30,6 +31,8 @@ type invocation struct {
 	command string // for people
 	req     *api.ExecRequest
 	policy  *policy.Policy
+	engine  engine.Engine
+	made    policy.Engine // the engine's name
 	filter  []byte
 	who     rootfs.Identity
 	created time.Time
@@ -37,7 +40,7 @@ type invocation struct {
 
 	// Set by the launch steps, in their order, and used by their undos.
 	done     []step
-	root     *rootfs.Tree
+	root     *engine.Root
 	sandbox  *engine.Sandbox
 	session  *initproto.Supervisor
 	relay    *network.Relay
@@ -119,6 +122,16 @@ func (inv *invocation) setState(state string) {
 	inv.state = state
 }
 
+// usage is what the sandbox uses; ErrNotFound while or once there is none.
+func (inv *invocation) usage() (cgroup.Usage, error) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if inv.sandbox == nil {
+		return cgroup.Usage{}, cgroup.ErrNotFound
+	}
+	return inv.sandbox.Group.Usage()
+}
+
 // describe is the invocation as ps shows it.
 func (inv *invocation) describe() api.Sandbox {
 	inv.mu.Lock()
@@ -126,7 +139,7 @@ func (inv *invocation) describe() api.Sandbox {
 	row := api.Sandbox{
 		ID: inv.id, Policy: inv.policy.Name, State: inv.state, Command: inv.command,
 		Caller: inv.caller, Session: inv.req.Session, Created: inv.created,
-		Weaker: inv.policy.Weaker(), Result: inv.result,
+		Engine: string(inv.made), Weaker: inv.policy.Weaker(), Result: inv.result,
 	}
 	if inv.sandbox != nil {
 		row.Pid = inv.sandbox.Pid

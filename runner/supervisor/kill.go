@@ -48,14 +48,15 @@ func (s *Supervisor) Kill(ctx context.Context, req *api.KillRequest) (*api.KillR
 // in full, and reports whether there was one. Any signal ends it: there is no
 // session to send another through.
 func (s *Supervisor) removeOrphan(ctx context.Context, id string) (string, bool) {
-	ids, err := s.cfg.Engine.List(ctx)
-	if err != nil || !slices.Contains(ids, id) {
+	existing, err := s.list(ctx)
+	i := slices.IndexFunc(existing, func(f found) bool { return f.ID == id })
+	if err != nil || i < 0 {
 		return "", false
 	}
 	if live, _ := s.remembered(); live[id] != nil {
 		return "", false // it began meanwhile
 	}
-	if err := s.cfg.Engine.Remove(ctx, id); err != nil {
+	if err := s.cfg.Engines[existing[i].engine].Remove(ctx, id); err != nil {
 		s.cfg.Log.WithField("sandbox", id).WithError(err).Error("removing an orphan failed")
 		return "", false
 	}

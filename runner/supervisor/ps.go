@@ -15,27 +15,26 @@ import (
 // Ps implements server.Backend. The rows are what the engine and the kernel
 // have; what the supervisor remembers only adds to them.
 func (s *Supervisor) Ps(ctx context.Context, all bool) (*api.PsReply, error) {
-	ids, err := s.cfg.Engine.List(ctx)
+	existing, err := s.list(ctx)
 	if err != nil {
 		return nil, err
 	}
 	live, ended := s.remembered()
 	reply := &api.PsReply{Sandboxes: []api.Sandbox{}, Notices: s.notices()}
-	for _, id := range ids {
-		pids, err := s.cfg.Cgroups.Procs(id)
+	for _, f := range existing {
+		pids, err := f.Group.Procs()
 		if err != nil && !errors.Is(err, cgroup.ErrNotFound) {
 			return nil, err
 		}
-		row := api.Sandbox{ID: id, State: "orphan"}
-		if inv := live[id]; inv != nil {
+		row := api.Sandbox{ID: f.ID, State: "orphan", Engine: string(f.engine)}
+		if inv := live[f.ID]; inv != nil {
 			row = inv.describe()
-			delete(live, id)
+			delete(live, f.ID)
 		} else if len(pids) == 0 {
 			continue // ended since it was listed
 		}
-		row.Engine, row.Processes = s.cfg.EngineName, len(pids)
+		row.Processes = len(pids)
 		reply.Sandboxes = append(reply.Sandboxes, row)
-		delete(live, id)
 	}
 	if all {
 		reply.Sandboxes = append(reply.Sandboxes, s.endedRows(live, ended)...)
@@ -50,7 +49,7 @@ func (s *Supervisor) endedRows(unlisted map[string]*invocation, ended []*invocat
 	var rows []api.Sandbox
 	for _, inv := range slices.AppendSeq(ended, maps.Values(unlisted)) {
 		if row := inv.describe(); row.Result != nil {
-			row.State, row.Engine = "ended", s.cfg.EngineName
+			row.State = "ended"
 			rows = append(rows, row)
 		}
 	}

@@ -25,16 +25,16 @@ import (
 // that of a Debian user (login.defs, ENV_PATH) without the games.
 const defaultPath = "/usr/local/bin:/usr/bin:/bin"
 
-func (s *Supervisor) openRoot(_ context.Context, inv *invocation) error {
-	tree, err := s.cfg.Stage.Acquire(inv.policy, inv.who, s.cfg.InitPath)
-	inv.root = tree
+func (s *Supervisor) openRoot(ctx context.Context, inv *invocation) error {
+	root, err := inv.engine.Prepare(ctx, inv.policy, inv.who)
+	inv.root = root
 	return err
 }
 
 func (s *Supervisor) closeRoot(inv *invocation) error { return inv.root.Release() }
 
 func (s *Supervisor) createSandbox(ctx context.Context, inv *invocation) error {
-	sandbox, err := s.cfg.Engine.Create(ctx, engine.Request{ID: inv.id, Policy: inv.policy, Who: inv.who, Root: inv.root})
+	sandbox, err := inv.engine.Create(ctx, engine.Request{ID: inv.id, Policy: inv.policy, Who: inv.who, Root: inv.root})
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (s *Supervisor) removeSandbox(inv *invocation) error {
 	return errors.Join(
 		reap(inv.sandbox.Pidfd),
 		inv.sandbox.Pidfd.Close(),
-		s.cfg.Engine.Remove(context.Background(), inv.id),
+		inv.engine.Remove(context.Background(), inv.id),
 	)
 }
 
@@ -117,12 +117,12 @@ func (s *Supervisor) dismissInit(inv *invocation) error {
 // comparePosture holds what the kernel says of the sandbox against what the
 // policy promises. Any difference refuses the run.
 func (s *Supervisor) comparePosture(_ context.Context, inv *invocation) error {
-	got, err := posture.Read(inv.sandbox.Pid, s.cfg.Cgroups, inv.id)
+	got, err := posture.Read(inv.sandbox.Pid, inv.sandbox.Group)
 	if err != nil {
 		return err
 	}
 	want, err := posture.Predict(posture.Subject{
-		ID: inv.id, Policy: inv.policy, Who: inv.who, Root: inv.root, Cgroup: s.cfg.Cgroups,
+		Policy: inv.policy, Who: inv.who, Root: inv.root.View, Group: inv.sandbox.Group,
 	})
 	if err != nil {
 		return err

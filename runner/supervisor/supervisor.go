@@ -13,17 +13,20 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/engine"
-	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
 )
 
@@ -39,13 +42,12 @@ const keptEnded = 256
 
 // Config is what a supervisor is made of.
 type Config struct {
-	Engine      engine.Engine
-	EngineName  string
-	Runtime     string // for people, such as "crun version 1.8.1"
-	Stage       *rootfs.Stage
+	// Engines are those that this host has.
+	Engines     map[policy.Engine]engine.Engine
 	Cgroups     *cgroup.Hierarchy
 	Credentials *credential.Resolver
-	InitPath    string
+	// InitPath is creel-init, for the doctor to look at.
+	InitPath string
 	// Load reads creel.yaml and the policies anew.
 	Load Loader
 	Log  *logrus.Logger
@@ -56,7 +58,8 @@ type Supervisor struct {
 	cfg      Config
 	declared atomic.Pointer[Declared]
 	// notice says why the last reload was not taken, or is empty.
-	notice atomic.Pointer[string]
+	notice   atomic.Pointer[string]
+	versions versions
 
 	mu     sync.Mutex
 	closed bool
@@ -141,16 +144,37 @@ func (s *Supervisor) leave(inv *invocation) {
 // sweep ends what the engine still has and nobody here knows: what a killed
 // supervisor left. Removing one twice does no harm.
 func (s *Supervisor) sweep(ctx context.Context) error {
-	ids, err := s.cfg.Engine.List(ctx)
+	found, err := s.list(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, id := range ids {
-		s.cfg.Log.WithField("sandbox", id).Warn("removing a sandbox that a former supervisor left")
-		errs = append(errs, s.cfg.Engine.Remove(ctx, id))
+	for _, f := range found {
+		s.cfg.Log.WithField("sandbox", f.ID).Warn("removing a sandbox that a former supervisor left")
+		errs = append(errs, s.cfg.Engines[f.engine].Remove(ctx, f.ID))
 	}
 	return errors.Join(errs...)
+}
+
+// found is a sandbox that exists, and the name of its engine.
+type found struct {
+	engine.Listed
+	engine policy.Engine
+}
+
+// list asks every engine what exists.
+func (s *Supervisor) list(ctx context.Context) ([]found, error) {
+	var all []found
+	for _, name := range slices.Sorted(maps.Keys(s.cfg.Engines)) {
+		listed, err := s.cfg.Engines[name].List(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list sandboxes of the %s engine: %w", name, err)
+		}
+		for _, one := range listed {
+			all = append(all, found{one, name})
+		}
+	}
+	return all, nil
 }
 
 // Healthy reports whether the supervisor still takes its own lock: what the

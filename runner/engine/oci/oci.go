@@ -27,6 +27,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/rootfs"
@@ -47,6 +48,9 @@ type Config struct {
 	StateDir string
 	Cgroups  *cgroup.Hierarchy
 	Seccomp  *specs.LinuxSeccomp
+	// Stage is where the roots are built, and InitPath the creel-init in them.
+	Stage    *rootfs.Stage
+	InitPath string
 	// Lock is held open by every run of the runtime, so that a supervisor that
 	// takes the lock knows that none is under way.
 	Lock *os.File
@@ -88,6 +92,18 @@ func (e *Engine) bundle(id string) string  { return filepath.Join(e.bundles(), i
 func (e *Engine) runtimeRoot() string      { return filepath.Join(e.cfg.StateDir, "oci") }
 func (e *Engine) logPath(id string) string { return filepath.Join(e.bundle(id), "runtime.log") }
 func (e *Engine) pidPath(id string) string { return filepath.Join(e.bundle(id), "pid") }
+
+// Prepare implements engine.Engine.
+func (e *Engine) Prepare(_ context.Context, p *policy.Policy, who rootfs.Identity) (*engine.Root, error) {
+	tree, err := e.cfg.Stage.Acquire(p, who, e.cfg.InitPath)
+	if err != nil {
+		return nil, err
+	}
+	return &engine.Root{View: tree.View, Path: tree.Path, Release: tree.Release}, nil
+}
+
+// Keep implements engine.Engine.
+func (e *Engine) Keep(policies []string) error { return e.cfg.Stage.Keep(policies) }
 
 // Create implements engine.Engine.
 func (e *Engine) Create(ctx context.Context, req engine.Request) (_ *engine.Sandbox, err error) {
@@ -174,7 +190,9 @@ func (e *Engine) adopt(id string, control *net.UnixConn) (*engine.Sandbox, error
 	if err != nil {
 		return nil, fmt.Errorf("open pidfd of init: %w", err)
 	}
-	return &engine.Sandbox{ID: id, Pid: pid, Pidfd: os.NewFile(uintptr(fd), "pidfd"), Control: control}, nil
+	return &engine.Sandbox{
+		ID: id, Pid: pid, Pidfd: os.NewFile(uintptr(fd), "pidfd"), Control: control, Group: e.cfg.Cgroups.Group(id),
+	}, nil
 }
 
 // recordedPid is the pid of the init as the runtime wrote it down.
@@ -255,7 +273,7 @@ func (e *Engine) removeCgroup(ctx context.Context, id string) error {
 }
 
 // List implements engine.Engine.
-func (e *Engine) List(context.Context) ([]string, error) {
+func (e *Engine) List(context.Context) ([]engine.Listed, error) {
 	ids, err := e.cfg.Cgroups.List()
 	if err != nil {
 		return nil, err
@@ -272,7 +290,11 @@ func (e *Engine) List(context.Context) ([]string, error) {
 		}
 	}
 	slices.Sort(ids)
-	return slices.Compact(ids), nil
+	var listed []engine.Listed
+	for _, id := range slices.Compact(ids) {
+		listed = append(listed, engine.Listed{ID: id, Group: e.cfg.Cgroups.Group(id)})
+	}
+	return listed, nil
 }
 
 // Version implements engine.Engine.

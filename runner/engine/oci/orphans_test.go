@@ -79,7 +79,7 @@ func TestCreateRefusesAnIDInUse(t *testing.T) {
 		t.Errorf("the first one's bundle: %v", err)
 	}
 	ids, err := e.List(t.Context())
-	if err != nil || len(ids) != 1 || ids[0] != "taken" {
+	if err != nil || len(ids) != 1 || ids[0].ID != "taken" {
 		t.Errorf("list: %v, %v", ids, err)
 	}
 	check(t, e.Remove(t.Context(), "taken"))

@@ -124,7 +124,7 @@ func (h *Host) Doctor(context.Context) (*api.DoctorReply, error) {
 }
 
 // Version implements server.Backend.
-func (h *Host) Version() *api.VersionReply {
+func (h *Host) Version(context.Context) *api.VersionReply {
 	return &api.VersionReply{Version: "test", Engine: "host", Runtime: "none"}
 }
 
