@@ -3,6 +3,7 @@ package posture
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -11,6 +12,9 @@ import (
 // null device and sockets: a hold on the child and what the Go runtime waits
 // with. Nothing that names a file or directory.
 var allowedFDs = []string{"anon_inode:[pidfd]", "anon_inode:[eventpoll]", "anon_inode:[eventfd]"}
+
+// receivesOnly is the propagation of a mount that is a slave and nothing else.
+var receivesOnly = regexp.MustCompile(`^master:\d+$`)
 
 // roles are the two processes of a sandbox that waits, in their order, with
 // the sockets each has: to the supervisor, and between the two.
@@ -88,7 +92,9 @@ func (c *comparison) mount(want PredictedMount, got Mount) {
 	if want.Inodes != 0 {
 		c.equal("mount "+got.Target+": inodes", want.Inodes, got.Inodes)
 	}
-	c.equal("mount "+got.Target+": propagation", "", got.Propagation)
+	if got.Propagation != "" && !(want.Receives && receivesOnly.MatchString(got.Propagation)) {
+		c.differ("mount %s: propagation: want none, kernel says %s", got.Target, got.Propagation)
+	}
 	if want.Ino != 0 && (want.Dev != got.Dev || want.Ino != got.Ino) {
 		c.differ("mount %s: is not the source that was opened (device %#x inode %d, kernel says %#x %d)",
 			got.Target, want.Dev, want.Ino, got.Dev, got.Ino)
@@ -139,7 +145,7 @@ func (c *comparison) processes(want Prediction, got *Posture) {
 func (c *comparison) process(name string, want Prediction, p Process) {
 	c.equal(name+": uids", strings.Repeat(" "+want.UID, 4), " "+strings.Join(p.UIDs, " "))
 	c.equal(name+": gids", strings.Repeat(" "+want.GID, 4), " "+strings.Join(p.GIDs, " "))
-	c.equal(name+": supplementary groups", "", strings.Join(p.Groups, " "))
+	c.equal(name+": supplementary groups", want.Groups, strings.Join(p.Groups, " "))
 	c.equal(name+": capabilities", "", strings.Join(p.Capabilities, " "))
 	c.equal(name+": no new privileges", true, p.NoNewPrivs)
 	c.equal(name+": seccomp mode", 2, p.Seccomp)

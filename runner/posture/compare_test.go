@@ -18,15 +18,15 @@ func matching() (Prediction, *Posture) {
 	limits := cgroup.Limits{Memory: 1 << 20, Pids: 8, CPUQuota: 150_000, CPUPeriod: 100_000}
 	want := Prediction{
 		Shared: []string{"user"}, UIDMap: "0 5 1,7 7 1", GIDMap: "0 5 1,8 8 1", Cgroup: "/creel/x/id", Limits: limits,
-		UID: "7", GID: "8", Exe: File{2, 3}, Filters: 1, OOMScoreAdj: 500, RLimits: map[string]string{"Max open files": "9 9"},
+		UID: "7", GID: "8", Groups: "8", Exe: File{2, 3}, Filters: 1, OOMScoreAdj: 500, RLimits: map[string]string{"Max open files": "9 9"},
 		InitRLimits: map[string]string{"Max open files": "99 99"},
 		Mounts: map[string]PredictedMount{"/tmp": {
 			FSTypes: []string{"tmpfs"}, With: []string{"nosuid", "nodev"}, Own: true, Root: "/",
-			Size: 4096, Inodes: 10, Dev: 4, Ino: 5, Rdev: 6,
+			Size: 4096, Inodes: 10, Dev: 4, Ino: 5, Rdev: 6, Receives: true,
 		}},
 	}
 	process := Process{
-		Pid: 100, NSPid: 1, UIDs: []string{"7", "7", "7", "7"}, GIDs: []string{"8", "8", "8", "8"},
+		Pid: 100, NSPid: 1, UIDs: []string{"7", "7", "7", "7"}, GIDs: []string{"8", "8", "8", "8"}, Groups: []string{"8"},
 		NoNewPrivs: true, Seccomp: 2, Filters: 1, Exe: File{2, 3}, AtRoot: true, OOMScoreAdj: 500,
 		FDs:    []FD{{0, "/dev/null", nullDevice}, {3, "socket:[1]", 0}, {4, "socket:[2]", 0}, {8, "anon_inode:[pidfd]", 0}},
 		Limits: map[string]string{"Max open files": "9 9"},
@@ -39,7 +39,7 @@ func matching() (Prediction, *Posture) {
 		SharedNamespaces: []string{"user"}, UIDMap: want.UIDMap, GIDMap: want.GIDMap, ProcOf: "pid:[1]",
 		Cgroups: map[string]string{"memory": "/creel/x/id"}, Limits: limits,
 		Mounts: []Mount{{Target: "/tmp", FSType: "tmpfs", Root: "/", Source: "tmpfs", Flags: []string{"rw", "nosuid", "nodev"},
-			Dev: 4, Ino: 5, Rdev: 6, Size: 4096, Inodes: 10}},
+			Dev: 4, Ino: 5, Rdev: 6, Size: 4096, Inodes: 10, Propagation: "master:7"}},
 	}
 }
 

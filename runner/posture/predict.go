@@ -16,6 +16,7 @@ import (
 
 // Subject is what a prediction is made from.
 type Subject struct {
+	Engine policy.Engine
 	Policy *policy.Policy
 	Who    rootfs.Identity
 	Root   rootfs.View
@@ -32,8 +33,9 @@ type Prediction struct {
 	Limits      cgroup.Limits
 	UID         string
 	GID         string
-	Exe         File // creel-init
-	Filters     int  // seccomp filters
+	Groups      string // supplementary
+	Exe         File   // creel-init
+	Filters     int    // seccomp filters
 	OOMScoreAdj int
 	RLimits     map[string]string // soft and hard, by the names of /proc/PID/limits
 	InitRLimits map[string]string // those of PID 1
@@ -52,6 +54,9 @@ type PredictedMount struct {
 	// Dev and Ino, when Ino is not zero, identify the source that was opened.
 	Dev, Ino uint64
 	Rdev     uint64 // of a device
+	// Receives says that mount events may come in, though none goes out
+	// (MS_SLAVE, mount_namespaces(7)).
+	Receives bool
 }
 
 var (
@@ -93,7 +98,13 @@ func Predict(s Subject) (Prediction, error) {
 	}
 	p.rootMounts(s)
 	p.kernelMounts(s.Policy)
-	return p, p.countFilters()
+	if err := p.countFilters(); err != nil {
+		return p, err
+	}
+	if s.Engine == policy.EngineDocker {
+		p.asDockerMakesIt(s)
+	}
+	return p, nil
 }
 
 // countFilters adds the sandbox's floor to the filters that it inherits, such

@@ -122,7 +122,7 @@ func (s *Supervisor) comparePosture(_ context.Context, inv *invocation) error {
 		return err
 	}
 	want, err := posture.Predict(posture.Subject{
-		Policy: inv.policy, Who: inv.who, Root: inv.root.View, Group: inv.sandbox.Group,
+		Engine: inv.made, Policy: inv.policy, Who: inv.who, Root: inv.root.View, Group: inv.sandbox.Group,
 	})
 	if err != nil {
 		return err
