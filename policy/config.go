@@ -10,6 +10,8 @@ var configFile = object[Config]{fields: []field[Config]{
 		"Where the policies are read from."),
 	optional("auditDir", ownDirectory, "/var/log/creel", func(c *Config) *string { return &c.AuditDir },
 		"Where the receipts are written."),
+	optional("imageDir", ownDirectory, "/var/lib/creel/images", func(c *Config) *string { return &c.ImageDir },
+		"Where the images of the oci engine are unpacked."),
 	optional("engine", oneOf(EngineOCI, EngineDocker), EngineOCI, func(c *Config) *Engine { return &c.Engine },
 		"What makes the containers of policies that do not say."),
 	optional("runtime", sparse[string]{oneOf("crun", "runc"), null}, "", func(c *Config) *string { return &c.Runtime },

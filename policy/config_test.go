@@ -9,6 +9,7 @@ import (
 const fullConfig = `runtimeDir: /srv/creel/run
 policyDir: /srv/creel/policies
 auditDir: /srv/creel/audit
+imageDir: /srv/creel/images
 engine: oci
 runtime: crun
 dockerSocket: /run/other/docker.sock
@@ -21,7 +22,7 @@ initPath: /opt/creel/creel-init
 func TestConfigIsReadInFull(t *testing.T) {
 	got, problems := ParseConfig("creel.yaml", []byte(fullConfig))
 	want := &Config{
-		RuntimeDir: "/srv/creel/run", PolicyDir: "/srv/creel/policies", AuditDir: "/srv/creel/audit",
+		RuntimeDir: "/srv/creel/run", PolicyDir: "/srv/creel/policies", AuditDir: "/srv/creel/audit", ImageDir: "/srv/creel/images",
 		Engine: "oci", Runtime: "crun", DockerSocket: "/run/other/docker.sock", InitPath: "/opt/creel/creel-init", Strict: true,
 		Admins: []string{"ops", "1000"}, Group: "sandboxers",
 	}
@@ -32,7 +33,7 @@ func TestConfigIsReadInFull(t *testing.T) {
 
 func TestEmptyConfigMeansTheDefaults(t *testing.T) {
 	want := &Config{
-		RuntimeDir: "/run/creel", PolicyDir: "/etc/creel/policies", AuditDir: "/var/log/creel",
+		RuntimeDir: "/run/creel", PolicyDir: "/etc/creel/policies", AuditDir: "/var/log/creel", ImageDir: "/var/lib/creel/images",
 		Engine: "oci", DockerSocket: "/run/docker.sock", InitPath: "/usr/lib/creel/creel-init", Group: "creel",
 	}
 	for _, text := range []string{"", "# nothing\n", "---\n", "{}\n"} {

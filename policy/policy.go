@@ -167,6 +167,7 @@ type Config struct {
 	RuntimeDir string // sockets and state; default /run/creel
 	PolicyDir  string // default /etc/creel/policies
 	AuditDir   string // default /var/log/creel
+	ImageDir   string // unpacked images; default /var/lib/creel/images
 	Engine     Engine // of policies that name none; default oci
 	Runtime    string // crun, runc or "" for the first that is installed
 	// DockerSocket is where the docker engine finds its daemon.

@@ -117,7 +117,7 @@ func (p *Policy) Conflicts(c *Config) []Problem {
 	var problems []Problem
 	check := func(path, source string) {
 		for _, own := range []struct{ key, dir string }{
-			{"runtimeDir", c.RuntimeDir}, {"policyDir", c.PolicyDir}, {"auditDir", c.AuditDir}, {"initPath", c.InitPath},
+			{"runtimeDir", c.RuntimeDir}, {"policyDir", c.PolicyDir}, {"auditDir", c.AuditDir}, {"imageDir", c.ImageDir}, {"initPath", c.InitPath},
 		} {
 			if own.dir != "" && source != "" && related(source, own.dir) {
 				problems = append(problems, Problem{

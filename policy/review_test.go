@@ -69,12 +69,13 @@ func TestWeakerModesAreNamed(t *testing.T) {
 }
 
 func TestPoliciesCannotShowTheSupervisorsOwnDirectories(t *testing.T) {
-	c := &Config{RuntimeDir: "/srv/t/run", PolicyDir: "/srv/t/policies", AuditDir: "/srv/t/audit", InitPath: "/srv/t/bin/creel-init"}
+	c := &Config{RuntimeDir: "/srv/t/run", PolicyDir: "/srv/t/policies", AuditDir: "/srv/t/audit", ImageDir: "/srv/t/images", InitPath: "/srv/t/bin/creel-init"}
 	for source, conflicts := range map[string]int{
-		"/srv/t":             4,
+		"/srv/t":             5,
 		"/srv/t/run":         1,
 		"/srv/t/run/x":       1,
 		"/srv/t/bin":         1,
+		"/srv/t/images/x":    1,
 		"/srv/t/running":     0,
 		"/srv/other":         0,
 		"/srv/t/policies/a/": -1,
@@ -92,7 +93,7 @@ func TestPoliciesCannotShowTheSupervisorsOwnDirectories(t *testing.T) {
 		}
 	}
 	root := mustParse(t, with("root: {dir: /srv/t}"))
-	if got := root.Conflicts(c); len(got) != 4 {
+	if got := root.Conflicts(c); len(got) != 5 {
 		t.Errorf("root.dir: %v", got)
 	}
 }
