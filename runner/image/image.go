@@ -123,7 +123,7 @@ func (i *Info) Digest() string {
 func (i *Info) Pin() string {
 	for _, name := range i.Names {
 		if strings.Contains(name, "@") {
-			return name
+			return familiar(name)
 		}
 	}
 	for _, name := range i.Names {
