@@ -32,6 +32,7 @@ func newApp() *cli.App {
 			newLogsCommand(),
 			newStatsCommand(),
 			newPolicyCommand(),
+			newImageCommand(),
 			newDoctorCommand(),
 			newVersionCommand(),
 			newCompletionCommand(),

@@ -17,7 +17,7 @@ func CheckImports(tree *Tree, bans []ImportBan) []Finding {
 				findings = append(findings, tree.finding(file, spec.Pos(), "dot import of %s hides where a name is from", imported))
 			}
 			for _, ban := range bans {
-				if !file.Test && underAny(file.Dir, ban.From) && !excepted(file.Dir, ban.Except) &&
+				if !file.Test && underAny(file.Dir, ban.From) && !excepted(file.Path, ban.Except) &&
 					refused(imported, ban.Not, ban.Only) {
 					findings = append(findings, tree.finding(file, spec.Pos(), "%s imports %s: %s", file.Dir, imported, ban.Reason))
 				}
@@ -58,7 +58,7 @@ func CheckCalls(tree *Tree, bans []CallBan) []Finding {
 			continue
 		}
 		for _, ban := range bans {
-			if !underAny(file.Dir, ban.From) || excepted(file.Dir, ban.Except) {
+			if !underAny(file.Dir, ban.From) || excepted(file.Path, ban.Except) {
 				continue
 			}
 			for _, use := range uses(file, ban.Calls) {

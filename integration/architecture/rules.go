@@ -56,6 +56,20 @@ var ImportBans = []ImportBan{
 		Reason: "an engine is chosen by policy, so nothing but the engine may know of Docker",
 	},
 	{
+		Not: []string{"github.com/google/go-containerregistry", "github.com/klauspost/compress"},
+		Except: []Exception{
+			{"runner/image/fetch", "gets images, for creel-image"},
+			{"runner/image/unpack", "decompresses their layers, for creel-image"},
+		},
+		Reason: "what registries and archives say is read in a process without secrets, and nowhere else",
+	},
+	{
+		From:   []string{"runner"},
+		Not:    []string{Module + "/runner/image/fetch", Module + "/runner/image/unpack"},
+		Except: []Exception{{"runner/image/fetch", "gets images, and unpacks them"}},
+		Reason: "whoever uses an image needs only where it is: runner/image",
+	},
+	{
 		Not:    []string{"github.com/seccomp/libseccomp-golang", "C"},
 		Except: []Exception{{"runner/seccomp", "libseccomp compiles the filters, in creeld only"}},
 		Reason: "cgo elsewhere would make creel slow to start and creel-init depend on a libc in the sandbox",
@@ -90,6 +104,7 @@ var CallBans = []CallBan{
 			{"runner/credential", "starts the helper that a policy names as the source of a credential"},
 			{"cmd/creel-init", "is PID 1 of a sandbox: starts the command inside it"},
 			{"runner/host", "re-executes creeld into a mount namespace of its own"},
+			{"cmd/creel/image.go", "becomes creel-image, so that creel links nothing that reads registries and archives"},
 			{"runner/server/servertest", "starts the real binaries, for tests only"},
 			{"integration", "tests start the real things"},
 		},
@@ -126,7 +141,8 @@ type BinaryRule struct {
 	Reason    string
 }
 
-// BinaryRules keep the two small binaries small.
+// BinaryRules keep the two small binaries small, and apart what reads images
+// and what holds secrets.
 var BinaryRules = []BinaryRule{
 	{
 		Package: Module + "/cmd/creel",
@@ -134,11 +150,27 @@ var BinaryRules = []BinaryRule{
 			Module + "/runner/engine", Module + "/runner/supervisor", Module + "/runner/seccomp",
 			Module + "/runner/credential", Module + "/runner/posture", Module + "/runner/cgroup",
 			Module + "/runner/rootfs", Module + "/runner/spec", Module + "/runner/network",
-			Module + "/runner/server", Module + "/runner/initproto",
-			"github.com/docker", "github.com/moby", "github.com/seccomp", "github.com/hashicorp",
+			Module + "/runner/server", Module + "/runner/initproto", Module + "/runner/image",
+			"github.com/google", "github.com/klauspost", "github.com/distribution", "github.com/docker", "github.com/moby", "github.com/seccomp", "github.com/hashicorp",
 			"net/http", "crypto/tls",
 		},
 		Reason: "it runs once per command: every package it links is initialised each time",
+	},
+	{
+		Package: Module + "/cmd/creeld",
+		Not: []string{
+			Module + "/runner/image/fetch", Module + "/runner/image/unpack", "github.com/google/go-containerregistry",
+			"github.com/klauspost/compress", "archive/zip",
+		},
+		Reason: "it has privilege and secrets: it finds images, and never reads what a registry or an archive says",
+	},
+	{
+		Package: Module + "/cmd/creel-image",
+		Not: []string{
+			Module + "/runner/engine", Module + "/runner/supervisor", Module + "/runner/seccomp", Module + "/runner/credential",
+			Module + "/runner/server", Module + "/runner/client", Module + "/runner/initproto", "github.com/docker/docker", "github.com/seccomp",
+		},
+		Reason: "it reads what strangers wrote, and needs no way to the supervisor or to a sandbox",
 	},
 	{
 		Package: Module + "/cmd/creel-init",

@@ -156,10 +156,10 @@ func underAny(name string, prefixes []string) bool {
 	return len(prefixes) == 0
 }
 
-// excepted says whether an exception names the directory.
-func excepted(dir string, exceptions []Exception) bool {
+// excepted says whether an exception names the file or a directory above it.
+func excepted(file string, exceptions []Exception) bool {
 	for _, exception := range exceptions {
-		if under(dir, exception.Where) {
+		if under(file, exception.Where) {
 			return true
 		}
 	}

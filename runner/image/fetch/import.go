@@ -130,23 +130,9 @@ func describeLayout(files archive, name string, limits Limits) (*picture, error)
 	if err != nil {
 		return nil, err
 	}
-	repository, err := repositoryOf(names)
+	manifest, names, err := layoutManifest(files, found, names)
 	if err != nil {
 		return nil, err
-	}
-	manifest, err := verified(files, "manifest", found)
-	if err != nil {
-		return nil, err
-	}
-	names = append(names, repository+"@"+found.Digest.String())
-	if found.MediaType.IsIndex() {
-		if found, err = choose(manifest); err != nil {
-			return nil, err
-		}
-		if manifest, err = verified(files, "manifest", found); err != nil {
-			return nil, err
-		}
-		names = append(names, repository+"@"+found.Digest.String())
 	}
 	m, err := parseManifest(manifest, limits)
 	if err != nil {
@@ -172,6 +158,30 @@ func describeLayout(files archive, name string, limits Limits) (*picture, error)
 			}{newVerifier(file, d), file}, nil
 		}}
 	})
+}
+
+// layoutManifest reads the manifest of an image, if need be the one for this
+// machine of its index, and adds the names by their digests.
+func layoutManifest(files archive, found *v1.Descriptor, names []string) ([]byte, []string, error) {
+	repository, err := repositoryOf(names)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := verified(files, "manifest", found)
+	if err != nil {
+		return nil, nil, err
+	}
+	names = append(names, repository+"@"+found.Digest.String())
+	if !found.MediaType.IsIndex() {
+		return data, names, nil
+	}
+	if found, err = choose(data); err != nil {
+		return nil, nil, err
+	}
+	if data, err = verified(files, "manifest", found); err != nil {
+		return nil, nil, err
+	}
+	return data, append(names, repository+"@"+found.Digest.String()), nil
 }
 
 func named(entries []v1.Descriptor) int {
