@@ -1,8 +1,8 @@
 // Package engine says what an engine, the thing that makes containers, owes
 // the supervisor. Each engine is a package below this one.
 //
-// It imports policy, rootfs and cgroup for the words of its contract, and
-// never makes a container itself.
+// It imports policy, rootfs, cgroup and advisory for the words of its
+// contract, and never makes a container itself.
 package engine
 
 import (

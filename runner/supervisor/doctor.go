@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +30,8 @@ var checks = []struct {
 }{
 	{"kernel", (*Supervisor).checkKernel},
 	{"control groups", (*Supervisor).checkCgroups},
-	{"runtime", (*Supervisor).checkRuntime},
+	{"seccomp", (*Supervisor).checkSeccomp},
+	{"overlayfs", (*Supervisor).checkOverlay},
 	{"user namespaces", (*Supervisor).checkUserNamespaces},
 	{"creel-init", (*Supervisor).checkInit},
 	{"swap", (*Supervisor).checkSwap},
@@ -44,6 +46,7 @@ func (s *Supervisor) Doctor(ctx context.Context) (*api.DoctorReply, error) {
 		finding.Name = check.name
 		reply.Findings = append(reply.Findings, finding)
 	}
+	reply.Findings = append(reply.Findings, s.engineFindings(ctx)...)
 	reply.Findings = append(reply.Findings, s.declaredProblems()...)
 	return reply, nil
 }
@@ -67,18 +70,42 @@ func (s *Supervisor) checkCgroups(context.Context) api.Finding {
 	case s.cfg.Cgroups.Unified:
 		return api.Finding{Level: levelOK, Detail: "v2, sandboxes below " + s.cfg.Cgroups.Parent}
 	case cgroup.Hybrid():
-		return api.Finding{Level: levelWarning, Detail: "v1 with a v2 tree beside it, sandboxes below " + s.cfg.Cgroups.Parent,
-			Hint: "crun calls this layout unsupported; the supervisor hides the v2 tree from it. Boot with systemd.unified_cgroup_hierarchy=1 to have v2"}
+		return api.Finding{Level: levelOK, Detail: "v1 with a v2 tree beside it, sandboxes below " + s.cfg.Cgroups.Parent}
 	}
 	return api.Finding{Level: levelOK, Detail: "v1, sandboxes below " + s.cfg.Cgroups.Parent}
 }
 
-func (s *Supervisor) checkRuntime(ctx context.Context) api.Finding {
-	version, err := s.askVersion(ctx)
+// seccompActions are the actions that the floor and the profiles use
+// (seccomp(2), /proc/sys/kernel/seccomp/actions_avail).
+var seccompActions = []string{"kill_process", "errno", "allow"}
+
+func (s *Supervisor) checkSeccomp(context.Context) api.Finding {
+	const hint = "a kernel built with CONFIG_SECCOMP_FILTER is needed; those of all distributions are"
+	data, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
 	if err != nil {
-		return api.Finding{Level: levelError, Detail: err.Error(), Hint: "install it: apt-get install crun"}
+		return api.Finding{Level: levelError, Detail: err.Error(), Hint: hint}
 	}
-	return api.Finding{Level: levelOK, Detail: version}
+	available := strings.Fields(string(data))
+	for _, action := range seccompActions {
+		if !slices.Contains(available, action) {
+			return api.Finding{Level: levelError, Detail: "the kernel has no action " + action, Hint: hint}
+		}
+	}
+	return api.Finding{Level: levelOK, Detail: "filters, with " + strings.Join(seccompActions, ", ")}
+}
+
+// checkOverlay looks for what roots of directories and images are made with.
+// A module that was never asked for is not in the list (filesystems(5)).
+func (s *Supervisor) checkOverlay(context.Context) api.Finding {
+	data, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		return api.Finding{Level: levelWarning, Detail: err.Error()}
+	}
+	if !bytes.Contains(data, []byte("\toverlay\n")) {
+		return api.Finding{Level: levelWarning, Detail: "the kernel has none loaded; roots of directories and images need it",
+			Hint: "modprobe overlay"}
+	}
+	return api.Finding{Level: levelOK, Detail: "present, for roots of directories and images"}
 }
 
 func (s *Supervisor) checkUserNamespaces(context.Context) api.Finding {

@@ -297,22 +297,6 @@ func (e *Engine) List(context.Context) ([]engine.Listed, error) {
 	return listed, nil
 }
 
-// Version implements engine.Engine.
-func (e *Engine) Version(ctx context.Context) (string, error) {
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, e.cfg.Runtime, "--version")
-	cmd.Stdout = &out
-	err := e.runs.start(cmd)
-	if err == nil {
-		err = e.runs.wait(cmd)
-	}
-	if err != nil {
-		return "", fmt.Errorf("run %s --version: %w", e.cfg.Runtime, err)
-	}
-	first, _, _ := strings.Cut(out.String(), "\n")
-	return first, nil
-}
-
 // runtime runs the OCI runtime once. What it has to say goes to a log file.
 //
 // Its standard streams are a file in memory, which creel-init inherits and
