@@ -3,7 +3,6 @@ package attack_test
 import (
 	"net"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/creel-sandbox/creel/integration/testrig"
@@ -73,9 +72,7 @@ func TestDescriptorsInMessagesDoNotStopOthers(t *testing.T) {
 		if r := s.Creel("exec", "--policy", "online", "--", "echo", "next"); r.Stdout != "next\n" {
 			t.Errorf("with a network: %+v", r)
 		}
-		cmd := s.Command("exec", "--", "echo", "next")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: testrig.User, Gid: testrig.User, Groups: []uint32{65534}}}
-		if r := s.Run(cmd); r.Stdout != "next\n" {
+		if r := s.Run(s.CommandAs(testrig.User, 65534, "exec", "--", "echo", "next")); r.Stdout != "next\n" {
 			t.Errorf("by a client of the same user: %+v", r)
 		}
 		if code := run.end(t); code != 0 {

@@ -1,17 +1,21 @@
 package attack_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
 )
 
 // post is a listener of the host that answers "pong" and counts its visitors.
@@ -190,25 +194,33 @@ cat /etc/resolv.conf; tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; tail -
 	})
 }
 
+// A gateway that goes down while a command runs; one that is down before it
+// starts refuses the command.
 func TestGatewayDownIsRefusedAtOnce(t *testing.T) {
-	server, policies := gateway(t)
-	onEachRuntime(t, policies, func(t *testing.T, s *site) {
-		get := func(url string) (string, int, time.Duration) {
-			began := time.Now()
-			r := s.Creel("exec", "--policy", "online", "--", "curl", "-sS", "--max-time", "30", url)
-			return r.Stdout, r.Code, time.Since(began)
-		}
-		url := server.URL
-		if strings.Contains(t.Name(), "crun") { // once, with the gateway up
-			if out, code, _ := get(url + "/up"); out != "gateway /up" {
-				t.Errorf("with the gateway up: exit %d, %q", code, out)
+	for _, runtime := range testrig.Runtimes {
+		t.Run(runtime, func(t *testing.T) {
+			server, policies := gateway(t)
+			s := start(t, runtime, policies)
+			cmd := s.Command("exec", "-i", "--policy", "online", "--", "sh", "-c",
+				`curl -sS "$0/up"; echo; read x; curl -sS --max-time 30 "$0/down"; echo "ended $?"`, server.URL)
+			stdin, err := cmd.StdinPipe()
+			s.check(err)
+			stdout, err := cmd.StdoutPipe()
+			s.check(err)
+			s.check(cmd.Start())
+			out := bufio.NewReader(stdout)
+			if line, err := out.ReadString('\n'); line != "gateway /up\n" {
+				t.Errorf("with the gateway up: %q, %v", line, err)
 			}
 			server.Close()
-		}
-		out, code, took := get(url)
-		// curl(1): 7 is a failed connect, 56 and 52 a reset or an empty reply.
-		if out != "" || code != 7 && code != 56 && code != 52 || took > 5*time.Second {
-			t.Errorf("with the gateway down: exit %d after %v, %q", code, took, out)
-		}
-	})
+			began := time.Now()
+			s.check(stdin.Close())
+			// curl(1): 7 is a failed connect, 56 and 52 a reset or an empty reply.
+			line, err := out.ReadString('\n')
+			if took := time.Since(began); !slices.Contains([]string{"ended 7\n", "ended 52\n", "ended 56\n"}, line) || took > 5*time.Second {
+				t.Errorf("with the gateway down: %q, %v after %v", line, err, took)
+			}
+			s.check(cmd.Wait())
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,7 @@ func TestBadRequestsAreRefusedClearly(t *testing.T) {
 	r.WritePolicy("nobody", r.PolicyText("nobody", "user: no-such-user"))
 	r.WritePolicy("helper", r.PolicyText("helper", `credentials: [{env: TOKEN, from: "exec:/usr/bin/false"}]`))
 	r.WritePolicy("missing", r.PolicyText("missing", `credentials: [{env: TOKEN, from: "systemd:no-such"}]`))
+	r.WritePolicy("unserved", r.PolicyText("unserved", "network: {gateway: "+unserved(t)+"}"))
 	if err := os.Symlink(r.Workspace, r.Dir+"/link"); err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +51,7 @@ func TestBadRequestsAreRefusedClearly(t *testing.T) {
 		{[]string{"--policy", "nobody", "--", "true"}, []string{"no-such-user"}},
 		{[]string{"--policy", "helper", "--", "true"}, []string{"TOKEN", "/usr/bin/false"}},
 		{[]string{"--policy", "missing", "--", "true"}, []string{"TOKEN", "no-such"}},
+		{[]string{"--policy", "unserved", "--", "true"}, []string{"unserved", "127.0.0.1:", "connection refused"}},
 		{[]string{"--cwd", "/proc/self", "--", "true"}, []string{"/proc/self"}},
 		{[]string{"--cwd", "/no/where", "--", "true"}, []string{"/no/where"}},
 		{[]string{"--cwd", "relative", "--", "true"}, []string{"relative"}},
@@ -72,14 +75,23 @@ func TestBadRequestsAreRefusedClearly(t *testing.T) {
 	settle(t, r, before)
 }
 
+// unserved is an address of the loopback where nothing listens.
+func unserved(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
 // TestCallersHaveOnlyTheRightsOfTheirUID uses two users without a name: one
 // that a policy admits, and one that none does.
 func TestCallersHaveOnlyTheRightsOfTheirUID(t *testing.T) {
 	r := testrig.Start(t, testrig.Options{})
 	as := func(uid, gid uint32, args ...string) testrig.Result {
-		cmd := r.Command(args...)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
-		return r.Run(cmd)
+		return r.Run(r.CommandAs(uid, gid, args...))
 	}
 	const nogroup = 65534
 	if got := as(testrig.User, nogroup, "exec", "--", "sh", "-c", "exit 7"); got.Code != 7 {

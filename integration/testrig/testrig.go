@@ -217,6 +217,22 @@ func (r *Rig) Command(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// CommandAs prepares a run of the client as another user, who may not be able
+// to reach the checkout: the client is copied to where everyone can.
+func (r *Rig) CommandAs(uid, gid uint32, args ...string) *exec.Cmd {
+	r.t.Helper()
+	cmd := r.Command(args...)
+	copied := filepath.Join(r.Dir, "creel")
+	if _, err := os.Stat(copied); err != nil {
+		program, err := os.ReadFile(cmd.Path)
+		check(r.t, err)
+		check(r.t, os.WriteFile(copied, program, 0o755))
+	}
+	cmd.Path, cmd.Dir = copied, "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
+	return cmd
+}
+
 // Creel runs the client to its end.
 func (r *Rig) Creel(args ...string) Result { return r.Run(r.Command(args...)) }
 

@@ -104,6 +104,24 @@ func TestSandboxIsResetAtOnceWhenGatewayIsDown(t *testing.T) {
 	exchange(t, ns.mustDial(target.String()), "back")
 }
 
+func TestProbeTellsWhetherTheGatewayListens(t *testing.T) {
+	target, listening := gateway(t, echo)
+	if err := Probe(t.Context(), target); err != nil {
+		t.Errorf("a gateway that listens: %v", err)
+	}
+	if err := listening.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Probe(t.Context(), target); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("a gateway that is down: %v", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Probe(ended, target); !errors.Is(err, context.Canceled) {
+		t.Errorf("when nobody waits any more: %v", err)
+	}
+}
+
 func TestConnectionsOfOneSandboxAreCapped(t *testing.T) {
 	target, _ := gateway(t, echo)
 	ns := newNamespace(t)
