@@ -25,12 +25,14 @@ type step struct {
 }
 
 // launchSteps in their order, which matters:
+// what is missing outside is found before anything is made;
 // the root is opened before anything is made from it; creel-init is greeted
 // before its posture is read, since it makes its child and listeners then;
 // the posture holds before any credential is fetched, so that a weaker
 // sandbox never costs a secret; and the job, which starts the command, is
 // last.
 var launchSteps = []step{
+	{"reach gateway", (*Supervisor).reachGateway, nil},
 	{"open root", (*Supervisor).openRoot, (*Supervisor).closeRoot},
 	{"create sandbox", (*Supervisor).createSandbox, (*Supervisor).removeSandbox},
 	{"greet init", (*Supervisor).greetInit, (*Supervisor).dismissInit},

@@ -25,6 +25,19 @@ import (
 // that of a Debian user (login.defs, ENV_PATH) without the games.
 const defaultPath = "/usr/local/bin:/usr/bin:/bin"
 
+// reachGateway refuses a command whose gateway nobody serves, as it would be
+// refused for a workspace that is not there.
+func (s *Supervisor) reachGateway(ctx context.Context, inv *invocation) error {
+	if inv.policy.Network == nil {
+		return nil
+	}
+	if err := network.Probe(ctx, inv.policy.Network.Gateway); err != nil {
+		return &api.Error{Code: "no-gateway", Message: "gateway of policy " + inv.policy.Name + ": " + err.Error(), ExitCode: api.ExitFailed,
+			Hint: "start what should listen there, or correct 'network.gateway' in the policy; a policy without 'network' needs none"}
+	}
+	return nil
+}
+
 func (s *Supervisor) openRoot(ctx context.Context, inv *invocation) error {
 	root, err := inv.engine.Prepare(ctx, inv.policy, inv.who)
 	inv.root = root
@@ -58,29 +71,28 @@ func (s *Supervisor) removeSandbox(inv *invocation) error {
 	)
 }
 
-// reap waits for the init to end and collects it. The supervisor is its
-// parent as a subreaper; should somebody else have been, ECHILD says that
-// there is nothing to collect, and the wait has still been for its end.
+// reap waits for the init to end and collects it where the supervisor is its
+// parent, as a subreaper. Where a Docker daemon is, or it has been collected
+// before, ECHILD says that there is nothing to collect.
 func reap(pidfd *os.File) error {
 	control, err := pidfd.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("wait for init: %w", err)
 	}
-	var waitErr error
 	err = control.Read(func(fd uintptr) bool {
-		var info unix.Siginfo
-		for {
-			waitErr = unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG, nil)
-			if waitErr != unix.EINTR {
-				break
-			}
-		}
-		return waitErr != nil && waitErr != unix.EAGAIN || waitErr == nil && info.Signo != 0
+		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return ready > 0 || err != nil && err != unix.EINTR
 	})
-	if waitErr == unix.ECHILD {
+	waitErr := error(unix.EINTR)
+	controlErr := control.Control(func(fd uintptr) {
+		for waitErr == unix.EINTR {
+			waitErr = unix.Waitid(unix.P_PIDFD, int(fd), nil, unix.WEXITED|unix.WNOHANG, nil)
+		}
+	})
+	if waitErr == unix.ECHILD || controlErr != nil {
 		waitErr = nil
 	}
-	return errors.Join(err, waitErr)
+	return errors.Join(err, controlErr, waitErr)
 }
 
 func (s *Supervisor) greetInit(ctx context.Context, inv *invocation) error {
