@@ -60,7 +60,12 @@ func (s *sandbox) run() error {
 }
 
 // prepare must come first: nothing else runs in the sandbox yet.
-func (s *sandbox) prepare() error { return fail(initproto.StepPrepare, harden()) }
+func (s *sandbox) prepare() error {
+	if err := connectControl(); err != nil {
+		return fail(initproto.StepPrepare, err)
+	}
+	return fail(initproto.StepPrepare, harden())
+}
 
 func (s *sandbox) startChild() (err error) {
 	if s.child, err = startChild(); err != nil {

@@ -7,8 +7,9 @@
 // Command creel-init is PID 1 of every sandbox, and the process that becomes
 // the sandbox's one command. It imports the standard library (without os, net
 // and fmt, see package initproto), golang.org/x/sys/unix and initproto. It
-// never reads a configuration, an environment or an argument, never logs,
-// never runs two commands, and never outlives its control socket.
+// never reads a configuration or an environment, never logs, never runs two
+// commands, and never outlives its control socket. Its one argument, where an
+// engine cannot hand it a descriptor, is the path of that socket.
 //
 // As PID 1 it says hello on descriptor 3, opens the declared listeners and
 // hands them over, keeps a child of itself waiting, passes that child the one
@@ -33,8 +34,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// controlFD is the one descriptor that is inherited: the socket to creeld in
-// PID 1, the socket to PID 1 in the waiting child.
+// controlFD is the one descriptor that is inherited, or connected by PID 1
+// itself: the socket to creeld in PID 1, the socket to PID 1 in the waiting child.
 const controlFD = 3
 
 // main takes its role from the kernel, which no argument or variable can

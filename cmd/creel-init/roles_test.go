@@ -57,7 +57,11 @@ func prepareSandbox(flags []string) {
 		check(syscall.Setrlimit(unix.RLIMIT_NPROC, &syscall.Rlimit{Cur: 40, Max: 40}))
 	}
 	path := initPathBeside(os.Args[0])
-	check(syscall.Exec(path, []string{"creel-init"}, os.Environ()))
+	arguments := []string{"creel-init"}
+	if i := slices.Index(flags, "argument"); i >= 0 {
+		arguments = append(arguments, flags[i+1:]...)
+	}
+	check(syscall.Exec(path, arguments, os.Environ()))
 }
 
 func initPathBeside(probe string) string { return probe[:len(probe)-len("probe")] + "creel-init" }
