@@ -184,7 +184,7 @@ func (s *sources) checkPoints(declared []bind, files []string) error {
 				err = errors.New("is a directory where a file is mounted, or the other way round")
 			}
 			if err != nil {
-				return &SourceError{over.path, fmt.Errorf("%s, which is to be mounted over: %w", rest, err)}
+				return fmt.Errorf("mount point %s: %w", point.target, &SourceError{filepath.Join(over.path, rest), err})
 			}
 		}
 	}
