@@ -37,6 +37,8 @@ type Finding struct {
 	Package, Source string
 	// Unused says why creel does not reach the hole, or is empty.
 	Unused string
+	// Spared says what is known of a runtime without the hole, or is empty.
+	Spared string
 }
 
 // Check gives what is known of a build, in the order the holes were
@@ -47,7 +49,7 @@ func Check(b Build) []Finding {
 		if h.runtime != b.Runtime || h.since != "" && compare(b.Release, h.since) < 0 {
 			continue
 		}
-		finding := Finding{CVE: h.cve, About: h.about, FixedIn: h.fixedIn, Unused: h.unused}
+		finding := Finding{CVE: h.cve, About: h.about, FixedIn: h.fixedIn, Unused: h.unused, Spared: h.spared}
 		h.judge(b, &finding)
 		findings = append(findings, finding)
 	}

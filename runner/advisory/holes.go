@@ -6,7 +6,7 @@ type hole struct {
 	since               string // the first release that has it; empty: all
 	fixedIn             []string
 	packages            []packaged
-	unused              string
+	unused, spared      string
 }
 
 // packaged is what a source says of the packages whose version contains
@@ -36,6 +36,10 @@ var novemberPackages = append([]packaged{
 
 var novemberReleases = []string{"1.2.8", "1.3.3", "1.4.0-rc.3"}
 
+// novemberSpared is the word of crun's maintainer: "crun does not seem to be
+// affected, we tried the reproducers and they don't work with crun".
+const novemberSpared = "crun does not seem to have it (containers/crun#1906)"
+
 // holes are in the order they were published.
 //
 // crun has none of runc's: it was fixed for CVE-2019-5736 like runc
@@ -52,7 +56,8 @@ var holes = []hole{
 	{
 		// https://github.com/opencontainers/runc/security/advisories/GHSA-xr7r-f8xq-vfvm
 		cve: "CVE-2024-21626", runtime: "runc", since: "1.0.0~rc93", fixedIn: []string{"1.1.12"},
-		about: "a working directory below a descriptor that runc left open is one of the host's",
+		spared: "crun is not affected directly (its NEWS, 1.14.1)",
+		about:  "a working directory below a descriptor that runc left open is one of the host's",
 		packages: []packaged{
 			{series: "1.1.5+ds1-1", fixed: "1.1.5+ds1-1+deb12u1", source: "DSA-5615-1"},
 			{series: "1.0.0~rc93+ds1-5", fixed: "1.0.0~rc93+ds1-5+deb11u3", source: "DSA-5615-1"},
@@ -62,17 +67,17 @@ var holes = []hole{
 	},
 	{
 		// https://github.com/opencontainers/runc/security/advisories/GHSA-9493-h29p-rfm2
-		cve: "CVE-2025-31133", runtime: "runc", fixedIn: novemberReleases, packages: novemberPackages,
+		cve: "CVE-2025-31133", runtime: "runc", fixedIn: novemberReleases, packages: novemberPackages, spared: novemberSpared,
 		about: "a /dev/null swapped for a link while paths are masked opens files of /proc for writing",
 	},
 	{
 		// https://github.com/opencontainers/runc/security/advisories/GHSA-qw9x-cqr3-wc7r
-		cve: "CVE-2025-52565", runtime: "runc", since: "1.0.0~rc3", fixedIn: novemberReleases, packages: novemberPackages,
+		cve: "CVE-2025-52565", runtime: "runc", since: "1.0.0~rc3", fixedIn: novemberReleases, packages: novemberPackages, spared: novemberSpared,
 		about: "a /dev/pts entry swapped for a link while /dev/console is mounted opens files of /proc for writing",
 	},
 	{
 		// https://github.com/opencontainers/runc/security/advisories/GHSA-cgrx-mc8f-2prm
-		cve: "CVE-2025-52881", runtime: "runc", fixedIn: novemberReleases, packages: novemberPackages,
+		cve: "CVE-2025-52881", runtime: "runc", fixedIn: novemberReleases, packages: novemberPackages, spared: novemberSpared,
 		about: "what runc writes to /proc, labels of AppArmor and SELinux among it, can be led elsewhere",
 	},
 	{

@@ -129,6 +129,9 @@ func mendHole(build advisory.Build, f advisory.Finding) string {
 	case build.Package != "":
 		hint += "; of a fixed package of this distribution nothing is known here"
 	}
+	if f.Spared != "" {
+		hint += "; " + f.Spared
+	}
 	return hint
 }
 
