@@ -26,7 +26,7 @@ const parallel = 3
 // Pull gets an image from the registry that its reference names. Credentials
 // are those of the user's Docker configuration.
 func Pull(ctx context.Context, text string, o Options) (*Result, error) {
-	r, err := newRegistry(text, o)
+	r, err := newOrigin(text, o)
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +53,8 @@ func Pull(ctx context.Context, text string, o Options) (*Result, error) {
 	return r.download(ctx, p, w, draft)
 }
 
-// registry is one repository, seen from a pull.
-type registry struct {
+// origin is one repository, seen from a pull.
+type origin struct {
 	options    Options
 	puller     *remote.Puller
 	wanted     name.Reference
@@ -62,12 +62,12 @@ type registry struct {
 	manifest   *v1.Manifest
 }
 
-func newRegistry(text string, o Options) (*registry, error) {
+func newOrigin(text string, o Options) (*origin, error) {
 	named, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
 		return nil, fmt.Errorf("read image reference %q: %w", text, err)
 	}
-	r := &registry{options: o, repository: reference.TrimNamed(named)}
+	r := &origin{options: o, repository: reference.TrimNamed(named)}
 	full := reference.TagNameOnly(named).String()
 	if digested, ok := named.(reference.Digested); ok { // the tag beside a digest says nothing
 		full = named.Name() + "@" + digested.Digest().String()
@@ -75,7 +75,8 @@ func newRegistry(text string, o Options) (*registry, error) {
 	if r.wanted, err = name.ParseReference(full, name.StrictValidation); err != nil {
 		return nil, fmt.Errorf("read image reference %q: %w", text, err)
 	}
-	r.puller, err = remote.NewPuller(remote.WithAuthFromKeychain(authn.DefaultKeychain),
+	once := remote.Backoff{Steps: 1} // what fails is tried again here, by again
+	r.puller, err = remote.NewPuller(remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithRetryBackoff(once),
 		remote.WithTransport(newTransport()), remote.WithUserAgent("creel"))
 	if err != nil {
 		return nil, fmt.Errorf("prepare to pull: %w", err)
@@ -84,7 +85,7 @@ func newRegistry(text string, o Options) (*registry, error) {
 }
 
 // describe gets index, manifest and configuration.
-func (r *registry) describe(ctx context.Context) (*picture, error) {
+func (r *origin) describe(ctx context.Context) (*picture, error) {
 	found, err := r.document(ctx, r.wanted)
 	if err != nil {
 		return nil, err
@@ -122,7 +123,7 @@ func (r *registry) describe(ctx context.Context) (*picture, error) {
 }
 
 // document gets a manifest or an index, by its digest where there is one.
-func (r *registry) document(ctx context.Context, ref name.Reference) (found *remote.Descriptor, err error) {
+func (r *origin) document(ctx context.Context, ref name.Reference) (found *remote.Descriptor, err error) {
 	err = r.again(ctx, func(ctx context.Context) error {
 		found, err = r.puller.Get(ctx, ref)
 		return err
@@ -145,7 +146,7 @@ func (r *registry) document(ctx context.Context, ref name.Reference) (found *rem
 	return found, nil
 }
 
-func (r *registry) config(ctx context.Context) ([]byte, error) {
+func (r *origin) config(ctx context.Context) ([]byte, error) {
 	body, err := r.blob(ctx, r.manifest.Config)
 	if err != nil {
 		return nil, fmt.Errorf("get configuration: %w", err)
@@ -158,7 +159,7 @@ func (r *registry) config(ctx context.Context) ([]byte, error) {
 	return data, checkDocument("configuration", data, r.manifest.Config)
 }
 
-func (r *registry) blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+func (r *origin) blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	layer, err := r.puller.Layer(ctx, r.wanted.Context().Digest(d.Digest.String()))
 	if err != nil {
 		return nil, err
@@ -168,7 +169,7 @@ func (r *registry) blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, er
 
 // download gets the layers, a few at a time, and unpacks each as soon as it
 // and all below it are there. Only verified bytes are unpacked.
-func (r *registry) download(ctx context.Context, p *picture, w *image.Writer, draft *image.Draft) (*Result, error) {
+func (r *origin) download(ctx context.Context, p *picture, w *image.Writer, draft *image.Draft) (*Result, error) {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel + 1) // and the unpacking
 	blobs := map[v1.Hash]*blob{}
@@ -235,7 +236,7 @@ func (b *blob) done() {
 }
 
 // save downloads a blob to its file.
-func (r *registry) save(ctx context.Context, b *blob) error {
+func (r *origin) save(ctx context.Context, b *blob) error {
 	step := r.options.Progress.Start("download "+short(b.Digest.String()), b.Size)
 	defer step.Done()
 	return r.again(ctx, func(ctx context.Context) error {

@@ -30,7 +30,7 @@ type permanent struct{ error }
 func (p permanent) Unwrap() error { return p.error }
 
 // again repeats what failed in a way that may pass, a few times.
-func (r *registry) again(ctx context.Context, try func(context.Context) error) error {
+func (r *origin) again(ctx context.Context, try func(context.Context) error) error {
 	wait := r.options.Retry
 	if wait == 0 {
 		wait = time.Second
