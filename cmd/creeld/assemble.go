@@ -12,11 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/profiles"
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/engine/docker"
 	"github.com/creel-sandbox/creel/runner/engine/oci"
 	"github.com/creel-sandbox/creel/runner/host"
+	"github.com/creel-sandbox/creel/runner/image"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
 	"github.com/creel-sandbox/creel/runner/spec"
@@ -49,7 +52,7 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 		return nil, err
 	}
 	d.onClose(groups.RemoveParent)
-	stage, err := openStage(cfg.RuntimeDir)
+	stage, err := openStage(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -117,12 +120,16 @@ func openCgroups(runtimeDir string) (*cgroup.Hierarchy, error) {
 	return cgroup.Open(parent)
 }
 
-func openStage(runtimeDir string) (*rootfs.Stage, error) {
-	dir := filepath.Join(runtimeDir, "roots")
+func openStage(cfg *policy.Config) (*rootfs.Stage, error) {
+	images, err := image.Open(cfg.ImageDir)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(cfg.RuntimeDir, "roots")
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return nil, fmt.Errorf("make stage: %w", err)
 	}
-	return rootfs.NewStage(dir) // removes the directory when it is closed
+	return rootfs.NewStage(dir, images) // removes the directory when it is closed
 }
 
 // openEngines opens the engines that this host has; the configured one it
@@ -139,6 +146,15 @@ func (d *daemon) openEngines(cfg *policy.Config, groups *cgroup.Hierarchy, stage
 	default:
 		d.log.WithError(err).Warn("there is no oci engine")
 	}
+	docker, err := docker.New(docker.Config{
+		Socket: cfg.DockerSocket, StateDir: cfg.RuntimeDir, InitPath: cfg.InitPath, Cgroups: groups,
+		Floor: profiles.Floor(), Log: d.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.onClose(docker.Close)
+	engines[policy.EngineDocker] = docker
 	return engines, nil
 }
 

@@ -1,10 +1,10 @@
 package posture
 
-import "slices"
+import (
+	"slices"
 
-// ControlTarget is where a sandbox of the docker engine sees the directory
-// that held its control socket; it is empty by now.
-const ControlTarget = "/.creel/control"
+	"github.com/creel-sandbox/creel/runner/rootfs"
+)
 
 // dockerDevSize is the size in bytes of every container's /dev; no setting
 // changes it (moby, oci/defaults.go). Only root could write there.
@@ -41,7 +41,7 @@ func (p *Prediction) asDockerMakesIt(s Subject) {
 	}
 	// A file of the daemon's with the name of the container.
 	p.Mounts["/etc/hostname"] = PredictedMount{With: []string{"ro"}}
-	p.Mounts[ControlTarget] = PredictedMount{With: []string{"ro"}}
+	p.Mounts[rootfs.ControlTarget] = PredictedMount{With: []string{"ro"}}
 	// The primary group is listed a second time (CVE-2022-36109).
 	p.Groups = p.GID
 	// The daemon starts it, so that it inherits none of the supervisor's.

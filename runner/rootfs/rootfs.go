@@ -8,7 +8,7 @@
 // that descriptor (openat2(2), open_tree(2), move_mount(2)): there is no
 // moment between a check and a use for somebody to swap a directory in.
 //
-// It imports policy, and never starts a process or writes outside its stage.
+// It imports policy and image, and never starts a process or writes outside its stage.
 package rootfs
 
 import (
@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/image"
 )
 
 // InitTarget is where creel-init is found inside every sandbox.
@@ -37,16 +38,18 @@ type Identity struct {
 // Stage is the directory in which trees are built: a tmpfs that exists only
 // in the supervisor's mount namespace and so ends with it.
 type Stage struct {
-	dir  string
-	mu   sync.Mutex
-	next int
+	dir    string
+	images *image.Store
+	mu     sync.Mutex
+	next   int
 	// trees holds, by policy name, the tree that new sandboxes get.
 	trees map[string]*Tree
 }
 
-// NewStage mounts the stage over dir, which must exist. The calling process
-// must already be in a mount namespace of its own.
-func NewStage(dir string) (*Stage, error) {
+// NewStage mounts the stage over dir, which must exist; roots that are images
+// are found in images. The calling process must already be in a mount namespace
+// of its own.
+func NewStage(dir string, images *image.Store) (*Stage, error) {
 	fd, err := newTmpfs("mode", "0711", "size", "16m")
 	if err != nil {
 		return nil, fmt.Errorf("make stage: %w", err)
@@ -55,7 +58,7 @@ func NewStage(dir string) (*Stage, error) {
 	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return nil, fmt.Errorf("mount stage on %s: %w", dir, err)
 	}
-	return &Stage{dir: dir, trees: map[string]*Tree{}}, nil
+	return &Stage{dir: dir, images: images, trees: map[string]*Tree{}}, nil
 }
 
 // Close unmounts every tree and the stage itself, and removes its directory.
@@ -82,6 +85,7 @@ type Tree struct {
 	key   fingerprint
 	users int // sandboxes being created from it, and one for the stage
 	stage *Stage
+	image *image.Image // held, where the root is one
 }
 
 // Mount is one mount of a tree, with the identity of what was mounted, so
@@ -97,7 +101,7 @@ type Mount struct {
 // when anything it was made of (a source, the policy, the host's /etc) is no
 // longer the same. The caller must Release it once its sandbox exists.
 func (s *Stage) Acquire(p *policy.Policy, who Identity, initPath string) (*Tree, error) {
-	sources, err := openSources(p, initPath)
+	sources, err := openSources(p, s.images, initPath)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +129,7 @@ func (s *Stage) Acquire(p *policy.Policy, who Identity, initPath string) (*Tree,
 	}
 	tree.key = key
 	tree.users = 2 // the stage and the caller
+	tree.image, sources.image = sources.image, nil
 	s.trees[p.Name] = tree
 	return tree, nil
 }
@@ -160,6 +165,11 @@ func (s *Stage) release(t *Tree) error {
 	if err := unix.Unmount(t.Path, unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmount %s: %w", t.Path, err)
 	}
+	if t.image != nil {
+		if err := t.image.Release(); err != nil {
+			return fmt.Errorf("release image: %w", err)
+		}
+	}
 	return os.Remove(t.Path)
 }
 
@@ -187,7 +197,7 @@ func (s *Stage) build(p *policy.Policy, who Identity, sources *sources) (tree *T
 	root := skeleton
 	if sources.dir >= 0 {
 		if root, err = overlay(skeleton, sources.dir); err != nil {
-			return nil, fmt.Errorf("lay %s under the root: %w", p.Root.Dir, err)
+			return nil, fmt.Errorf("lay %s under the root: %w", p.Root.Dir+p.Root.Image, err)
 		}
 		defer unix.Close(root)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/host"
+	"github.com/creel-sandbox/creel/runner/image"
 )
 
 // TestMain moves the tests into a mount namespace of their own, as creeld
@@ -35,9 +36,10 @@ var who = Identity{Name: "sandbox", Group: "sandbox", UID: 61234, GID: 61234}
 // rig is a stage and a directory with sources.
 type rig struct {
 	*Stage
-	t    *testing.T
-	dir  string
-	init string
+	t      *testing.T
+	images *image.Store
+	dir    string
+	init   string
 }
 
 func newRig(t *testing.T) *rig {
@@ -46,7 +48,10 @@ func newRig(t *testing.T) *rig {
 	r.init = r.file("creel-init", "init")
 	r.mkdir("stage")
 	mounts := mountCount(t)
-	stage, err := NewStage(r.dir + "/stage")
+	var err error
+	r.images, err = image.Open(r.dir + "/images")
+	check(t, err)
+	stage, err := NewStage(r.dir+"/stage", r.images)
 	check(t, err)
 	r.Stage = stage
 	t.Cleanup(func() {
@@ -139,8 +144,9 @@ func TestUnusableSourceIsRefused(t *testing.T) {
 			}
 		}
 	}
-	if _, err := r.Acquire(&policy.Policy{Name: "i", Root: policy.Root{Image: "x"}}, who, r.init); err == nil {
-		t.Error("an image root is not refused")
+	var missing *image.NotFoundError
+	if _, err := r.Acquire(&policy.Policy{Name: "i", Root: policy.Root{Image: "x"}}, who, r.init); !errors.As(err, &missing) {
+		t.Errorf("an image that is not here: %v", err)
 	}
 	if _, err := r.Acquire(declare(real, "/workspace"), who, r.dir+"/no-init"); err == nil {
 		t.Error("a missing creel-init is not refused")

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/image"
 )
 
 // A SourceError is a mount source that cannot be used as declared.
@@ -47,7 +48,9 @@ type bind struct {
 type sources struct {
 	binds []bind
 	links []link // symlinks of the host's root, such as /bin -> usr/bin
-	dir   int    // the policy's root directory, or -1
+	dir   int    // the policy's root directory, or that of its image, or -1
+	// image is held for as long as its directory is used.
+	image *image.Image
 }
 
 type link struct{ name, target string }
@@ -58,7 +61,7 @@ var hostDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/l
 
 // openSources opens everything the policy names. On an error nothing stays
 // open.
-func openSources(p *policy.Policy, initPath string) (_ *sources, err error) {
+func openSources(p *policy.Policy, images *image.Store, initPath string) (_ *sources, err error) {
 	s := &sources{dir: -1}
 	defer func() {
 		if err != nil {
@@ -71,7 +74,7 @@ func openSources(p *policy.Policy, initPath string) (_ *sources, err error) {
 	case p.Root.Dir != "":
 		s.dir, err = openRoot(p.Root.Dir)
 	default:
-		err = errors.New("root.image is not supported by this version; use root.host or root.dir")
+		err = s.openImage(images, p.Root.Image)
 	}
 	if err != nil {
 		return nil, err
@@ -88,6 +91,17 @@ func (s *sources) addDeclared(p *policy.Policy, initPath string) error {
 		if err := s.add(mount.Source, mount.Target, mount.Writable); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (s *sources) openImage(images *image.Store, reference string) (err error) {
+	if s.image, err = images.Resolve(reference); err != nil {
+		return err
+	}
+	s.dir, err = unix.FcntlInt(s.image.Root.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open image: %w", err)
 	}
 	return nil
 }
@@ -177,6 +191,9 @@ func (s *sources) close() {
 	if s.dir >= 0 {
 		unix.Close(s.dir)
 	}
+	if s.image != nil {
+		_ = s.image.Release() // closes two descriptors that were only read
+	}
 }
 
 // fingerprint tells whether a tree built earlier would be built the same
@@ -199,7 +216,7 @@ func (s *sources) fingerprint(p *policy.Policy, who Identity) (fingerprint, erro
 	}{Policy: p, Who: who}
 	held := s.binds
 	if s.dir >= 0 {
-		held = append(slices.Clone(held), bind{path: p.Root.Dir, fd: s.dir})
+		held = append(slices.Clone(held), bind{path: p.Root.Dir + p.Root.Image, fd: s.dir})
 	}
 	for _, b := range held {
 		var st unix.Statx_t

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -28,18 +29,26 @@ func (s staticSecret) Fetch(context.Context, string) (credential.Secret, error) 
 	return credential.NewSecret([]byte(s)), nil
 }
 
-const withEverything = `
-network: {gateway: "127.0.0.1:18789"}
+// withEverything are lines of a policy that give every launch step something
+// to do; its gateway listens for as long as the test runs.
+func withEverything(t *testing.T) string {
+	t.Helper()
+	gateway, err := net.Listen("tcp4", "127.0.0.1:0")
+	check(t, err)
+	t.Cleanup(func() { gateway.Close() })
+	return fmt.Sprintf(`
+network: {gateway: %q}
 credentials: [{env: TOKEN, from: "exec:/bin/helper"}]
 limits: {timeout: 1m, output: 1MiB}
-logs: {keep: 4KiB}`
+logs: {keep: 4KiB}`, gateway.Addr())
+}
 
 var errInjected = errors.New("injected failure")
 
 // A launch that fails in any step, before or after it did its work, undoes
 // the steps before it, last first, and leaves nothing.
 func TestFailureInAnyStepUnwindsTheOthers(t *testing.T) {
-	r := newRig(t, options{policy: withEverything, provider: staticSecret("0123456789abcdef")})
+	r := newRig(t, options{policy: withEverything(t), provider: staticSecret("0123456789abcdef")})
 	if c := r.run("true"); c.err != nil {
 		t.Fatalf("control: %v", c.err)
 	}
@@ -120,7 +129,7 @@ func TestCallerThatDoesNotReadHoldsNothingUp(t *testing.T) {
 		"close": func(r *rig) { go r.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, options{policy: withEverything, provider: staticSecret("0123456789abcdef")})
+			r := newRig(t, options{policy: withEverything(t), provider: staticSecret("0123456789abcdef")})
 			stdio, in, out, errs := pipes(t)
 			for _, f := range []*os.File{in, out, errs} {
 				defer f.Close()

@@ -25,6 +25,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/engine/oci"
 	"github.com/creel-sandbox/creel/runner/host"
+	"github.com/creel-sandbox/creel/runner/image"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
 	"github.com/creel-sandbox/creel/runner/spec"
@@ -153,7 +154,9 @@ func (r *rig) engine(o options) (*cgroup.Hierarchy, engine.Engine) {
 	lock, err := host.Lock(r.dir+"/run", 0)
 	check(t, err)
 	t.Cleanup(func() { lock.Close() })
-	stage, err := rootfs.NewStage(r.dir + "/run/roots")
+	images, err := image.Open(r.dir + "/images")
+	check(t, err)
+	stage, err := rootfs.NewStage(r.dir+"/run/roots", images)
 	check(t, err)
 	t.Cleanup(func() { check(t, stage.Close()) })
 	e, err := oci.New(oci.Config{Runtime: runtime, StateDir: r.dir + "/run", Cgroups: groups, Seccomp: floor, Lock: lock,

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/image"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 )
 
@@ -103,6 +105,14 @@ func explain(inv *invocation, err error) *api.Error {
 		out.Code = "bad-source"
 		out.Message = fmt.Sprintf("policy %s: %v", inv.policy.Name, source)
 		out.Hint = "create the directory, or correct 'source:' in the policy; a path through a symlink is refused"
+	}
+	var missing *image.NotFoundError
+	if errors.As(err, &missing) {
+		out.Code, out.Message = "no-image", fmt.Sprintf("policy %s: there is no image %s", inv.policy.Name, missing.Reference)
+		out.Hint = "creel image pull " + missing.Reference + ", or creel image import an archive; creel image ls lists those there are"
+	}
+	if errors.Is(err, engine.ErrRefused) {
+		out.Code, out.Message = "refused", fmt.Sprintf("policy %s: %v", inv.policy.Name, err)
 	}
 	return out
 }
