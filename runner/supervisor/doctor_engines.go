@@ -66,7 +66,11 @@ func (s *Supervisor) examine(ctx context.Context, name policy.Engine) (*engine.H
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	return engine.Examine(ctx, e)
+	health, err := engine.Examine(ctx, e)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("no answer within %v: %w", versionTimeout, err)
+	}
+	return health, err
 }
 
 func healthFindings(name policy.Engine, health *engine.Health) []api.Finding {

@@ -129,7 +129,7 @@ func TestDoctorWaitsForNoEngine(t *testing.T) {
 	defer cancel()
 	reply, err := r.Doctor(ctx)
 	check(t, err)
-	if all := fmt.Sprint(reply.Findings); !strings.Contains(all, "ask the daemon: context deadline exceeded; it is used by exec-default") || strings.Contains(all, "asked to prepare") {
+	if all := fmt.Sprint(reply.Findings); !strings.Contains(all, "no answer within 5s: ask the daemon: context deadline exceeded; it is used by exec-default") || strings.Contains(all, "asked to prepare") {
 		t.Errorf("of an engine that hangs: %s", all)
 	}
 }
