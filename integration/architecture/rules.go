@@ -80,7 +80,7 @@ var ImportBans = []ImportBan{
 		Reason: "what a library prints or exits with is the command's business",
 	},
 	{
-		From: []string{"policy", "runner/spec"},
+		From: []string{"policy", "runner/advisory", "runner/spec"},
 		Not: []string{"os", "log", "net/http", "net/url", "syscall", "golang.org/x/sys", "golang.org/x/net",
 			"github.com/sirupsen/logrus", "math/rand", "crypto/rand", "runtime", "path/filepath", "plugin", "unsafe"},
 		Reason: "pure: the same input gives the same answer on every machine",
@@ -90,7 +90,7 @@ var ImportBans = []ImportBan{
 // CallBans are functions with few legitimate places.
 var CallBans = []CallBan{
 	{
-		From: []string{"policy", "runner/spec"},
+		From: []string{"policy", "runner/advisory", "runner/spec"},
 		Calls: []string{"time.Now", "time.Since", "time.Until", "time.After", "time.AfterFunc", "time.Sleep",
 			"time.Tick", "time.NewTimer", "time.NewTicker", "time.LoadLocation", "fmt.Print", "fmt.Println", "fmt.Printf",
 			"net.LookupHost", "net.LookupIP", "net.Dial", "net.Listen", "net.InterfaceAddrs"},
