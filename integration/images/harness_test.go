@@ -71,8 +71,14 @@ func newRig(t *testing.T) *rig {
 	t.Cleanup(server.Close)
 	r.host = strings.TrimPrefix(server.URL, "http://")
 	check(t, os.Mkdir(filepath.Join(r.dir, "policies"), 0o755))
-	check(t, os.WriteFile(filepath.Join(r.dir, "creel.yaml"), []byte("imageDir: "+r.store()+"\npolicyDir: "+r.dir+"/policies\n"), 0o644))
+	r.configure(filepath.Join(r.dir, "policies"))
 	return r
+}
+
+// configure writes what creel image reads.
+func (r *rig) configure(policyDir string) {
+	r.t.Helper()
+	check(r.t, os.WriteFile(filepath.Join(r.dir, "creel.yaml"), []byte("imageDir: "+r.store()+"\npolicyDir: "+policyDir+"\n"), 0o644))
 }
 
 func (r *rig) store() string { return filepath.Join(r.dir, "images") }
