@@ -33,6 +33,7 @@ func (h hinted) Unwrap() error { return h.error }
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal ends what does not listen
 	err := newApp().RunContext(ctx, args)
 	if err == nil {
 		return 0

@@ -10,6 +10,7 @@ import (
 
 	units "github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/image/fetch"
 	"github.com/creel-sandbox/creel/runner/image/unpack"
@@ -86,6 +87,9 @@ func bring(c *cli.Context, get func(context.Context, fetch.Options) (*fetch.Resu
 	if err != nil {
 		return err
 	}
+	if err := keepSecrets(); err != nil {
+		return err
+	}
 	ctx, cancel := bounded(c)
 	defer cancel()
 	progress := newProgress(ctx, c.Bool("quiet"))
@@ -102,6 +106,15 @@ func bring(c *cli.Context, get func(context.Context, fetch.Options) (*fetch.Resu
 	}
 	_, err = fmt.Fprintln(os.Stdout, result.Pin)
 	return err
+}
+
+// keepSecrets keeps the memory, which holds the credentials of registries,
+// from core files and from other processes (PR_SET_DUMPABLE, prctl(2)).
+func keepSecrets() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("become non-dumpable: %w", err)
+	}
+	return nil
 }
 
 // explain adds what to do about an error.

@@ -7,6 +7,7 @@ package images
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -43,6 +44,8 @@ func check(t testing.TB, err error) {
 type rig struct {
 	t         *testing.T
 	dir, host string
+	client    *http.Client
+	authority *x509.Certificate // of a registry with TLS
 	// block, where it is set, holds up the answers to requests for blobs.
 	block atomic.Pointer[blockade]
 }
@@ -50,11 +53,13 @@ type rig struct {
 // blockade says when a request has come, and lets it go when it is lifted.
 type blockade struct{ reached, lifted chan struct{} }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T) *rig { return rigOf(t, httptest.NewServer) }
+
+func rigOf(t *testing.T, serve func(http.Handler) *httptest.Server) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir()}
 	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+	server := serve(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if b := r.block.Load(); b != nil && q.Method == http.MethodGet && strings.Contains(q.URL.Path, "/blobs/") {
 			select {
 			case b.reached <- struct{}{}:
@@ -69,7 +74,9 @@ func newRig(t *testing.T) *rig {
 		handler.ServeHTTP(w, q)
 	}))
 	t.Cleanup(server.Close)
-	r.host = strings.TrimPrefix(server.URL, "http://")
+	_, r.host, _ = strings.Cut(server.URL, "//")
+	r.client = server.Client()
+	r.authority = server.Certificate()
 	check(t, os.Mkdir(filepath.Join(r.dir, "policies"), 0o755))
 	r.configure(filepath.Join(r.dir, "policies"))
 	return r
@@ -104,7 +111,7 @@ func (r *rig) push(img v1.Image, repository string) {
 	r.t.Helper()
 	ref, err := name.ParseReference(r.host + "/" + repository)
 	check(r.t, err)
-	check(r.t, remote.Write(ref, img))
+	check(r.t, remote.Write(ref, img, remote.WithTransport(r.client.Transport)))
 }
 
 // command is creel image with the rig's configuration.

@@ -1,8 +1,10 @@
 package images
 
 import (
+	"encoding/pem"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,6 +73,22 @@ func TestFailureIsToldAndLeavesNothing(t *testing.T) {
 		t.Errorf("listed: %v", got)
 	}
 	r.run("pull", r.host+"/tools:1").want(t, 0) // the control
+}
+
+// TestRegistryIsVerifiedByTLS: one that a trusted authority does not vouch
+// for is refused, and told of nothing.
+func TestRegistryIsVerifiedByTLS(t *testing.T) {
+	r := rigOf(t, httptest.NewTLSServer)
+	r.push(image(t, "text"), "tools:1")
+	r.run("pull", r.host+"/tools:1").want(t, 1, "certificate signed by unknown authority")
+	if got := r.listed(); len(got) > 0 {
+		t.Errorf("listed: %v", got)
+	}
+	trusted := filepath.Join(r.dir, "authority.pem")
+	check(t, os.WriteFile(trusted, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.authority.Raw}), 0o644))
+	control := r.command("pull", r.host+"/tools:1")
+	control.Env = append(control.Env, "SSL_CERT_FILE="+trusted)
+	end(t, control).want(t, 0, r.host+"/tools@sha256:")
 }
 
 // blocked starts a pull that waits for a blob.

@@ -28,14 +28,14 @@ func newStore(t *testing.T) *Store {
 	return s
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (s *Store) writer(t *testing.T) *Writer {
+func (s *Store) writer(t testing.TB) *Writer {
 	t.Helper()
 	w, err := s.Write(t.Context(), nil)
 	check(t, err)
@@ -43,7 +43,7 @@ func (s *Store) writer(t *testing.T) *Writer {
 }
 
 // add puts an image with one file into the store.
-func (s *Store) add(t *testing.T, id string, names ...string) {
+func (s *Store) add(t testing.TB, id string, names ...string) {
 	t.Helper()
 	w := s.writer(t)
 	defer w.Close()

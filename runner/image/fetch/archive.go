@@ -56,7 +56,9 @@ func openArchive(ctx context.Context, path string, stdin io.Reader, tmp string, 
 func spool(ctx context.Context, from io.Reader, tmp string, o Options) (archive, error) {
 	step := o.Progress.Start("read archive", 0)
 	defer step.Done()
-	plain, err := plainTar(&counter{io.NopCloser(contextReader{ctx, from}), step})
+	source := interruptible(ctx, from)
+	defer source.Close()
+	plain, err := plainTar(&counter{source, step})
 	if err != nil {
 		return nil, fmt.Errorf("read archive: %w", err)
 	}
@@ -92,16 +94,26 @@ func plainTar(from io.Reader) (io.Reader, error) {
 	return whole, nil
 }
 
-type contextReader struct {
-	ctx  context.Context
-	from io.Reader
+// interruptible ends with ctx even while a read of from blocks, as one of a
+// terminal or a pipe does. That read is then left alone, to end by itself.
+func interruptible(ctx context.Context, from io.Reader) io.ReadCloser {
+	r, w := io.Pipe()
+	go func() {
+		_, err := io.Copy(w, from)
+		w.CloseWithError(err) // nil is io.EOF
+	}()
+	stop := context.AfterFunc(ctx, func() { w.CloseWithError(context.Cause(ctx)) })
+	return stoppable{r, stop}
 }
 
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := context.Cause(r.ctx); err != nil {
-		return 0, err
-	}
-	return r.from.Read(p)
+type stoppable struct {
+	*io.PipeReader
+	stop func() bool
+}
+
+func (s stoppable) Close() error {
+	s.stop()
+	return s.PipeReader.Close()
 }
 
 // layoutDir is a directory; a symlink in it cannot lead out of it.

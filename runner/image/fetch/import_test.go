@@ -3,6 +3,8 @@ package fetch
 import (
 	"archive/tar"
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -183,6 +185,25 @@ func TestDamagedArchiveIsRefusedAndLeavesNothing(t *testing.T) {
 	r := newRig(t)
 	_, err := r.load(docker(t, m, layer, good), "") // the control
 	check(t, err)
+}
+
+// TestImportEndsWithItsContext while it waits for a pipe.
+func TestImportEndsWithItsContext(t *testing.T) {
+	r := newRig(t)
+	stdin, writer, err := os.Pipe()
+	check(t, err)
+	defer stdin.Close()
+	defer writer.Close()
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		_, _ = writer.Write([]byte("the beginning of an archive"))
+		cancel(cause)
+	}()
+	if _, err := Import(ctx, "-", "", stdin, r.Options); !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+	r.wantEmpty("cancelled")
 }
 
 // TestLayoutDoesNotLeadOutOfItsDirectory: a layout of a stranger may have
