@@ -118,7 +118,7 @@ func (d *Daemon) StartDaemon() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for d.ping(ctx) != nil {
-		if ctx.Err() != nil || d.ended() {
+		if ctx.Err() != nil || ended(fmt.Sprint(d.cmd.Process.Pid)) {
 			d.t.Fatalf("dockerd does not answer:\n%s", d.Log())
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -145,9 +145,9 @@ func (d *Daemon) ping(ctx context.Context) error {
 	return nil
 }
 
-// ended says whether the daemon is a zombie.
-func (d *Daemon) ended() bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.cmd.Process.Pid))
+// ended says whether a process is gone or a zombie.
+func ended(pid string) bool {
+	data, err := os.ReadFile("/proc/" + pid + "/stat")
 	return err != nil || strings.Contains(string(data), ") Z ")
 }
 
@@ -164,12 +164,24 @@ func (d *Daemon) StopDaemon() {
 	d.cmd = nil
 }
 
-// KillDaemon ends the daemon with SIGKILL: containers go on without it.
+// KillDaemon ends the daemon with SIGKILL, and so its containerd, which dies
+// with its parent (PR_SET_PDEATHSIG, prctl(2)): containers go on without them.
 func (d *Daemon) KillDaemon() {
 	d.t.Helper()
 	check(d.t, d.cmd.Process.Kill())
 	_ = d.cmd.Wait() // says "killed"
 	d.cmd = nil
+	record := d.Dir + "/exec/containerd/containerd.pid"
+	data, err := os.ReadFile(record)
+	check(d.t, err)
+	for deadline := time.Now().Add(patience); !ended(strings.TrimSpace(string(data))); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			d.t.Fatalf("containerd outlives dockerd:\n%s", d.Log())
+		}
+	}
+	// A zombie that nobody collects, as in a container without a real init,
+	// would make the next daemon believe that it still runs.
+	check(d.t, os.Remove(record))
 }
 
 // Freeze stops the daemon from answering until Thaw; its socket accepts.

@@ -27,6 +27,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/api/types/versions"
@@ -66,6 +67,10 @@ type Engine struct {
 	roots  roots
 	lost   lost
 
+	// negotiating is held while the daemon's version of the API is asked for.
+	negotiating chan struct{}
+	negotiated  atomic.Bool
+
 	mu     sync.Mutex
 	daemon *daemon // nil until it answered, and after it did not
 }
@@ -84,7 +89,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Timeout = 30 * time.Second
 	}
 	sum := sha256.Sum256([]byte(filepath.Clean(cfg.StateDir)))
-	e := &Engine{cfg: cfg, name: hex.EncodeToString(sum[:6])}
+	e := &Engine{cfg: cfg, name: hex.EncodeToString(sum[:6]), negotiating: make(chan struct{}, 1)}
 	if err := e.openGroups(); err != nil {
 		return nil, err
 	}
@@ -123,6 +128,13 @@ func (e *Engine) Version(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return d.version, nil
+}
+
+// answers says whether the last call was answered.
+func (e *Engine) answers() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.daemon != nil
 }
 
 // known gives what the daemon says of itself, and asks again after a failure.
@@ -164,44 +176,4 @@ func (e *Engine) ask(ctx context.Context) (*daemon, error) {
 		return err
 	})
 	return &d, err
-}
-
-// UnavailableError says that the daemon did not answer.
-type UnavailableError struct {
-	Socket string
-	Err    error
-}
-
-func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("the Docker daemon at %s: %v (is it running? systemctl status docker; dockerSocket in creel.yaml says where it listens)",
-		e.Socket, e.Err)
-}
-
-func (e *UnavailableError) Unwrap() error { return e.Err }
-
-// errTimeout is the cause of a call that took too long.
-var errTimeout = errors.New("did not answer in time")
-
-// call makes one call of the daemon, in bounded time.
-func (e *Engine) call(ctx context.Context, what string, f func(context.Context) error) error {
-	bound, cancel := context.WithTimeoutCause(ctx, e.cfg.Timeout, errTimeout)
-	defer cancel()
-	err := f(bound)
-	if err == nil {
-		e.lost.wake() // it answers: a good time to try again what failed
-		return nil
-	}
-	if answered(err) {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	e.mu.Lock()
-	e.daemon = nil // it may come back as another
-	e.mu.Unlock()
-	if cause := context.Cause(bound); cause != nil {
-		err = cause
-	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s: %w", what, err) // the caller's own doing
-	}
-	return fmt.Errorf("%s: %w", what, &UnavailableError{e.cfg.Socket, err})
 }

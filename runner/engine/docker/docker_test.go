@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/creel-sandbox/creel/policy"
-	"github.com/creel-sandbox/creel/runner/engine"
 )
 
 // What the host is asked to show of itself, it shows, and the command runs as
@@ -57,7 +56,7 @@ func countEntries(t *testing.T, dir string) (n int) {
 // The daemon is told of creel-init and of no command, on its own files too.
 func TestDaemonNeverHearsOfTheCommand(t *testing.T) {
 	r := realRig(t)
-	b := r.create("quiet", r.policy(policy.Root{Host: true}))
+	b := r.create("quiet", r.policy(hostRoot))
 	out := b.start(t, "/bin/sh", "-c", "echo here; exec sleep 1000 # "+canary)
 	line := make([]byte, 5)
 	_, err := out.Read(line)
@@ -76,7 +75,7 @@ func TestDaemonNeverHearsOfTheCommand(t *testing.T) {
 		}
 	}
 	// The control: what is given to the daemon is found in all three.
-	r.daemon.Docker("create", "--name", "told", "--env", "CANARY=control-"+canary, "--network", "none", r.prepare(r.policy(policy.Root{Host: true})).Image, "/x")
+	r.daemon.Docker("create", "--name", "told", "--env", "CANARY=control-"+canary, "--network", "none", r.prepare(r.policy(hostRoot)).Image, "/x")
 	if !strings.Contains(readAll(t, r.daemon.Dir), "control-"+canary) {
 		t.Error("control: docker create --env is not found")
 	}
@@ -107,9 +106,9 @@ func TestPolicyThatDockerCannotKeepIsRefused(t *testing.T) {
 	r.daemon.Import(smallRoot(t), "good")
 	r.daemon.Import(smallRoot(t), "volumes", "VOLUME /data")
 	pinned := "good@sha256:" + strings.Repeat("0", 64)
-	withNamespace := r.policy(policy.Root{Host: true})
+	withNamespace := r.policy(hostRoot)
 	withNamespace.UserNamespace = policy.UserNamespaceRequired
-	below := r.policy(policy.Root{Host: true})
+	below := r.policy(hostRoot)
 	below.Mounts[0].Target = "/usr/no/such/directory"
 	check(t, os.MkdirAll(r.dir+"/root/etc", 0o755))
 	for told, p := range map[string]*policy.Policy{
@@ -131,14 +130,13 @@ func TestPolicyThatDockerCannotKeepIsRefused(t *testing.T) {
 	}
 }
 
-// Whatever is unusual is seen: nothing that an image holds makes the daemon
-// mount elsewhere unnoticed, since the posture compares every target.
+// A sandbox that exists is not harmed by a second one that wants its ID.
 func TestCreateRefusesAnIDInUse(t *testing.T) {
 	r := realRig(t)
-	p := r.policy(policy.Root{Host: true})
+	p := r.policy(hostRoot)
 	r.create("taken", p)
 	root := r.prepare(p)
-	if _, err := r.Create(t.Context(), engine.Request{ID: "taken", Policy: p, Who: who, Root: root}); !os.IsExist(unwrapAll(err)) {
+	if _, err := r.Create(t.Context(), request("taken", p, root)); !os.IsExist(unwrapAll(err)) {
 		t.Errorf("got %v", err)
 	}
 	if listed, err := r.List(t.Context()); err != nil || len(listed) != 1 || listed[0].ID != "taken" {
@@ -165,7 +163,7 @@ func unwrapAll(err error) error {
 // and removed with its last user.
 func TestSkeletonImagesComeAndGo(t *testing.T) {
 	r := realRig(t)
-	p := r.policy(policy.Root{Host: true})
+	p := r.policy(hostRoot)
 	images := func() []string {
 		out := r.daemon.Docker("images", "--quiet", "--no-trunc")
 		return strings.Fields(out)

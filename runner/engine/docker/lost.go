@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,16 +27,18 @@ const doubt = 2 * time.Minute
 type lost struct {
 	mu    sync.Mutex
 	ids   map[string]bool
-	until time.Time // containers that nobody knows are looked for until then, and once
+	until time.Time // containers that nobody knows are looked for until then
 
-	woken  chan struct{}
-	cancel context.CancelFunc
-	done   chan struct{}
+	failing atomic.Bool
+	woken   chan struct{}
+	cancel  context.CancelFunc
+	done    chan struct{}
 }
 
 func (l *lost) start(e *Engine) {
 	ctx, cancel := context.WithCancel(context.Background())
-	l.ids, l.until = map[string]bool{}, time.Now()
+	// A former supervisor may have been killed in the middle of a call.
+	l.ids, l.until = map[string]bool{}, time.Now().Add(doubt)
 	l.woken, l.done, l.cancel = make(chan struct{}, 1), make(chan struct{}), cancel
 	go l.run(ctx, e)
 }
@@ -46,11 +49,19 @@ func (l *lost) stop() {
 	<-l.done
 }
 
-// wake makes the next round come at once, if there is anything to do.
+// wake makes the next round come at once.
 func (l *lost) wake() {
 	select {
 	case l.woken <- struct{}{}:
 	default:
+	}
+}
+
+// answered says that the daemon does what it is asked: a good time to try
+// again what failed.
+func (l *lost) answered() {
+	if l.failing.Load() {
+		l.wake()
 	}
 }
 
@@ -78,13 +89,8 @@ func (l *lost) work() (ids []string, search bool) {
 
 func (l *lost) run(ctx context.Context, e *Engine) {
 	defer close(l.done)
-	wait := firstRetry
-	for {
-		if l.round(ctx, e) {
-			wait = firstRetry
-		} else {
-			wait = min(2*wait, longestRetry)
-		}
+	for wait := firstRetry; ; wait = min(2*wait, longestRetry) {
+		l.failing.Store(!l.round(ctx, e))
 		var retry <-chan time.Time // never, when there is nothing to do
 		if ids, search := l.work(); len(ids) > 0 || search {
 			// Half of it at random, so that supervisors of one daemon do not meet.
@@ -95,8 +101,8 @@ func (l *lost) run(ctx context.Context, e *Engine) {
 			return
 		case <-retry:
 		case <-l.woken:
-			// At most so often, however many calls succeed meanwhile.
-			if !sleep(ctx, firstRetry) {
+			wait = firstRetry
+			if !sleep(ctx, wait) { // at most so often
 				return
 			}
 		}
@@ -113,7 +119,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // round tries everything once, and ends with the first failure, since the
-// daemon is then likely to be the reason. It says whether it got through.
+// daemon is then likely to be its reason. It says whether it got through.
 func (l *lost) round(ctx context.Context, e *Engine) bool {
 	ids, search := l.work()
 	for _, id := range ids {

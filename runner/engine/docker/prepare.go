@@ -249,8 +249,10 @@ func (r *roots) removeStale(e *Engine) error {
 	ids := r.stale
 	r.stale = nil
 	r.mu.Unlock()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), removeTimeout, errTimeout)
+	defer cancel()
 	for i, id := range ids {
-		err := e.call(context.Background(), "remove image", func(ctx context.Context) error {
+		err := e.call(ctx, "remove image", func(ctx context.Context) error {
 			_, err := e.api.ImageRemove(ctx, id, image.RemoveOptions{Force: true, PruneChildren: true})
 			return err
 		})

@@ -129,6 +129,12 @@ func (r *rig) policy(root policy.Root) *policy.Policy {
 	}
 }
 
+var hostRoot = policy.Root{Host: true}
+
+func request(id string, p *policy.Policy, root *engine.Root) engine.Request {
+	return engine.Request{ID: id, Policy: p, Who: who, Root: root}
+}
+
 func (r *rig) prepare(p *policy.Policy) *engine.Root {
 	r.t.Helper()
 	root, err := r.Prepare(r.t.Context(), p, who)
@@ -145,7 +151,7 @@ type box struct {
 func (r *rig) create(id string, p *policy.Policy) box {
 	r.t.Helper()
 	root := r.prepare(p)
-	sandbox, err := r.Create(r.t.Context(), engine.Request{ID: id, Policy: p, Who: who, Root: root})
+	sandbox, err := r.Create(r.t.Context(), request(id, p, root))
 	check(r.t, err)
 	check(r.t, root.Release())
 	session, err := initproto.NewSupervisor(sandbox.Control)

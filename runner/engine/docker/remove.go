@@ -71,7 +71,11 @@ func (e *Engine) recorded(id string) (string, error) {
 // removeContainer returns once the daemon says that there is no such
 // container. A removal that another call has begun is a conflict until then.
 func (e *Engine) removeContainer(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.Timeout, errTimeout)
+	timeout := e.cfg.Timeout
+	if !e.answers() { // nobody should have to wait for it a second time
+		timeout = min(timeout, removeTimeout)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
 	defer cancel()
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := e.call(ctx, "remove container", func(ctx context.Context) error {
