@@ -7,6 +7,7 @@ package testrig
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ var Runtimes = []string{"crun", "runc"}
 // Rig is one running supervisor.
 type Rig struct {
 	t         testing.TB
+	Target    Target
 	Dir       string // of everything below
 	Workspace string // mounted rw at /workspace by the default policy
 	Policies  string
@@ -46,6 +48,8 @@ type Rig struct {
 // Options change a rig from its defaults.
 type Options struct {
 	Runtime string // default crun
+	// Target, where it is set, says what makes the sandboxes and of which root.
+	Target Target
 	// Env is added to the supervisor's environment, and Args to its flags.
 	Env, Args []string
 	// Log gets a copy of what the supervisor logs.
@@ -61,8 +65,8 @@ type Options struct {
 // supervisor that ends with the test.
 func Start(t testing.TB, o Options) *Rig {
 	t.Helper()
-	if o.Runtime == "" {
-		o.Runtime = Runtimes[0]
+	if o.Target == (Target{}) {
+		o.Target = Target{cmp.Or(o.Runtime, Runtimes[0]), "host"}
 	}
 	if o.Binaries == "" {
 		o.Binaries = Binaries(t)
@@ -72,7 +76,7 @@ func Start(t testing.TB, o Options) *Rig {
 	dir, err := os.MkdirTemp("/tmp", "creel-")
 	check(t, err)
 	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
-	r := &Rig{t: t, Dir: dir, Workspace: dir + "/workspace", Policies: dir + "/policies", config: dir + "/creel.yaml",
+	r := &Rig{t: t, Target: o.Target, Dir: dir, Workspace: dir + "/workspace", Policies: dir + "/policies", config: dir + "/creel.yaml",
 		env: o.Env, args: o.Args, bin: o.Binaries, log: &lockedBuffer{}}
 	r.stderr = r.log
 	if o.Log != nil {
@@ -82,8 +86,8 @@ func Start(t testing.TB, o Options) *Rig {
 	check(t, os.Mkdir(r.Workspace, 0o755))
 	check(t, os.Chown(r.Workspace, User, User))
 	check(t, os.Mkdir(r.Policies, 0o755))
-	r.WriteConfig(fmt.Sprintf("runtimeDir: %s/run\npolicyDir: %s\nauditDir: %s/audit\ninitPath: %s/creel-init\nruntime: %s\ngroup: nogroup\n",
-		dir, r.Policies, dir, r.bin, o.Runtime))
+	r.WriteConfig(fmt.Sprintf("runtimeDir: %s/run\npolicyDir: %s\nauditDir: %s/audit\ninitPath: %s/creel-init\ngroup: nogroup\n%s",
+		dir, r.Policies, dir, r.bin, r.Target.config()))
 	r.WritePolicy("exec-default", r.PolicyText("exec-default", o.Policy))
 	r.StartSupervisor()
 	t.Cleanup(func() { r.StopSupervisor() })
@@ -96,7 +100,7 @@ func (r *Rig) PolicyText(name, more string) string {
 	keys := []struct{ key, value string }{
 		{"apiVersion", "creel/v1"}, {"kind", "Policy"}, {"name", name},
 		{"justification", "tests run commands"}, {"owner", "tests@example.org"}, {"reviewBy", "2099-01-01"},
-		{"root", "{host: true}"}, {"user", fmt.Sprintf("%q", fmt.Sprintf("%d:%d", User, User))}, {"workdir", "/workspace"},
+		{"root", r.Target.root()}, {"userNamespace", r.Target.userNamespace()}, {"user", fmt.Sprintf("%q", fmt.Sprintf("%d:%d", User, User))}, {"workdir", "/workspace"},
 		{"mounts", fmt.Sprintf("[{kind: workspace, source: %s, target: /workspace, mode: rw}]", r.Workspace)},
 		{"limits", "{timeout: 1m}"}, {"callers", fmt.Sprintf("{users: [\"0\", %q]}", fmt.Sprint(User))},
 	}

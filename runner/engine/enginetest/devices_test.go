@@ -1,4 +1,4 @@
-package attack_test
+package enginetest
 
 import (
 	"os"
@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
 )
 
 func TestHostDevicesStayRootsOwn(t *testing.T) {
 	devices := []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		before := owners(t, devices)
 		script := "for d in " + strings.Join(devices, " ") + "; do chmod 600 $d; chown $(id -u) $d; touch -d 2001-01-01 $d; setfattr -n user.x $d; rm $d; done 2>/tmp/said; cat /tmp/said >&2; echo x > /dev/null && echo fine"
 		r := s.Shell(script)
@@ -29,7 +31,8 @@ func TestHostDevicesStayRootsOwn(t *testing.T) {
 // TestForeignDeviceRefusesTheRun makes the supervisor's own /dev/null belong
 // to the sandbox's user, as crun once did, in a /dev that is only the test's.
 func TestForeignDeviceRefusesTheRun(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	// Docker makes nodes of its own.
+	on(t, those(func(t testrig.Target) bool { return !t.Docker() }), nil, func(t *testing.T, s *site) {
 		null := s.Dir + "/null"
 		s.check(unix.Mknod(null, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
 		s.check(os.Chmod(null, 0o666))

@@ -1,4 +1,4 @@
-package attack_test
+package enginetest
 
 import (
 	"fmt"
@@ -30,7 +30,7 @@ func (s *site) mounting(source string) string {
 }
 
 func TestSymlinkedSourcesAreRefused(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		s.source("real/deep", "right")
 		s.check(os.Symlink(s.Dir+"/real/deep", s.Dir+"/last"))
 		s.check(os.Symlink("real", s.Dir+"/middle"))
@@ -54,7 +54,7 @@ func TestSymlinkedSourcesAreRefused(t *testing.T) {
 }
 
 func TestRelativeSourcesAreRefused(t *testing.T) {
-	s := start(t, testrig.Runtimes[0], nil)
+	s := start(t, testrig.Targets[0], nil)
 	s.source("real", "right")
 	for _, source := range []string{"real", "./real", "../real", s.Dir + "/../" + s.Dir + "/real", s.Dir + "/./real", "~/real", "/proc/self/cwd", "/etc", "/"} {
 		s.declare("sources", s.mounting(source))
@@ -128,7 +128,7 @@ func TestSwappedSourcesNeverShowAnotherDirectory(t *testing.T) {
 		}, outcomes{"first": "", "second": ""}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := start(t, testrig.Runtimes[0], nil)
+			s := start(t, testrig.Targets[0], nil)
 			source, a, b := c.prepare(s)
 			s.declare("swapped", s.mounting(source))
 			s.Reload()
@@ -156,7 +156,7 @@ func TestSwappedSourcesNeverShowAnotherDirectory(t *testing.T) {
 }
 
 func TestReplacedSourceIsTheOneSeen(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		source := s.source("declared", "old")
 		s.declare("replaced", s.mounting(source))
 		s.Reload()
@@ -175,7 +175,7 @@ func TestReplacedSourceIsTheOneSeen(t *testing.T) {
 }
 
 func TestWorkingDirectoryCannotLeaveTheSandbox(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		s.check(os.Mkdir(s.Workspace+"/sub", 0o755))
 		s.links(s.outside, "/workspace/sub", "/proc/1/cwd", "/proc/self/fd")
 		refused := []string{

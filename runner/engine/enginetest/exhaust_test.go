@@ -1,4 +1,4 @@
-package attack_test
+package enginetest
 
 import (
 	"bufio"
@@ -47,7 +47,7 @@ func (s *site) answers(what string, sandboxes int) {
 }
 
 func TestExhaustionStaysInTheSandbox(t *testing.T) {
-	onEachRuntime(t, small, func(t *testing.T, s *site) {
+	onEachTarget(t, small, func(t *testing.T, s *site) {
 		for _, c := range []struct {
 			name, policy string
 			argv         []string
@@ -137,7 +137,7 @@ sys.stdin.read()
 )
 
 func TestForkBombEndsWithItsInvocation(t *testing.T) {
-	onEachRuntime(t, small, func(t *testing.T, s *site) {
+	onEachTarget(t, small, func(t *testing.T, s *site) {
 		run := s.begin(t, "brief", "bash", "-c", `bomb() { bomb & bomb & wait; }; echo 'ready	""'; bomb 2>/dev/null; read; exit 7`)
 		s.answers("fork bomb", 1)
 		// Nobody asks it to end: its time limit does.
@@ -152,7 +152,7 @@ func TestForkBombEndsWithItsInvocation(t *testing.T) {
 }
 
 func TestMemoryBombIsEndedAlone(t *testing.T) {
-	onEachRuntime(t, small, func(t *testing.T, s *site) {
+	onEachTarget(t, small, func(t *testing.T, s *site) {
 		for what, argv := range map[string][]string{
 			"memory":       {"/data/probe", "memory", "256"},
 			"/tmp":         {"sh", "-c", "echo 'ready	\"\"'; head -c 256M /dev/zero > /tmp/x"},
@@ -201,7 +201,7 @@ raise SystemExit(3)
 
 func TestSparseFileTakesNoDisk(t *testing.T) {
 	const tebibyte = "1099511627776"
-	onEachRuntime(t, small, func(t *testing.T, s *site) {
+	onEachTarget(t, small, func(t *testing.T, s *site) {
 		run := s.begin(t, "tmp", "/data/probe", "sparse", "/tmp", tebibyte)
 		if n, err := strconv.Atoi(run.said["bytes on disk"]); err != nil || n > 8<<20 {
 			t.Errorf("sparse in /tmp: %v", run.said)
@@ -223,7 +223,7 @@ func TestSparseFileTakesNoDisk(t *testing.T) {
 }
 
 func TestOutputFloodIsCutOff(t *testing.T) {
-	onEachRuntime(t, small, func(t *testing.T, s *site) {
+	onEachTarget(t, small, func(t *testing.T, s *site) {
 		for _, script := range []string{"yes", "yes >&2", "yes & yes >&2", "head -c 1G /dev/zero"} {
 			began := time.Now()
 			r := s.Creel("exec", "--policy", "output", "--", "sh", "-c", script)
@@ -238,7 +238,7 @@ func TestOutputFloodIsCutOff(t *testing.T) {
 }
 
 func TestUnreadOutputCostsNoMemory(t *testing.T) {
-	onEachRuntime(t, small, func(t *testing.T, s *site) {
+	onEachTarget(t, small, func(t *testing.T, s *site) {
 		for _, policy := range []string{filtered, "kept"} {
 			before := s.memory()
 			// The command fills its pipe, and nobody reads the client's.

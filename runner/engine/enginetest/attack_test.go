@@ -1,11 +1,12 @@
-// Package attack_test attacks real sandboxes, made by the real binaries, and
-// holds them to the promises of the README. Every attack has a control: the
-// same probe succeeds, or fares otherwise, where nothing refuses it.
+// Package enginetest is what every engine must pass, with every kind of root:
+// it attacks real sandboxes, made by the real binaries, and holds them to the
+// promises of the README. Every attack has a control: the same probe succeeds,
+// or fares otherwise, where nothing refuses it.
 //
 // It imports testrig and what the tests need of the standard library and
 // golang.org/x/sys. It never leaves anything behind, and never touches what
 // it did not make.
-package attack_test
+package enginetest
 
 import (
 	"fmt"
@@ -44,9 +45,9 @@ const (
 
 // start starts a supervisor with these policies besides, each written as what
 // it has more than the default one.
-func start(t *testing.T, runtime string, policies map[string]string) *site {
+func start(t *testing.T, target testrig.Target, policies map[string]string) *site {
 	t.Helper()
-	r := testrig.Start(t, testrig.Options{Runtime: runtime, Env: []string{"CREEL_ATTACK=" + canary}})
+	r := testrig.Start(t, testrig.Options{Target: target, Env: []string{"CREEL_ATTACK=" + canary}})
 	s := &site{Rig: r, t: t, outside: r.Dir + "/outside", data: r.Dir + "/data"}
 	for _, dir := range []string{s.outside, s.data} {
 		s.check(os.Mkdir(dir, 0o755))
@@ -79,12 +80,25 @@ func (s *site) declare(name, more string) {
 	s.WritePolicy(name, s.PolicyText(name, mounts+more))
 }
 
-// onEachRuntime runs a test with a supervisor of each OCI runtime.
-func onEachRuntime(t *testing.T, policies map[string]string, test func(t *testing.T, s *site)) {
-	for _, runtime := range testrig.Runtimes {
-		t.Run(runtime, func(t *testing.T) { test(t, start(t, runtime, policies)) })
+// onEachTarget runs a test with a supervisor for each engine and root.
+func onEachTarget(t *testing.T, policies map[string]string, test func(t *testing.T, s *site)) {
+	on(t, testrig.Targets, policies, test)
+}
+
+// on runs a test with a supervisor for each of some targets.
+func on(t *testing.T, targets []testrig.Target, policies map[string]string, test func(t *testing.T, s *site)) {
+	for _, target := range targets {
+		t.Run(target.String(), func(t *testing.T) { test(t, start(t, target, policies)) })
 	}
 }
+
+// those gives the targets that a test is about.
+func those(about func(testrig.Target) bool) []testrig.Target {
+	return slices.DeleteFunc(slices.Clone(testrig.Targets), func(t testrig.Target) bool { return !about(t) })
+}
+
+// ofHost are the targets whose root is the host's.
+var ofHost = those(func(t testrig.Target) bool { return t.Root == "host" })
 
 func (s *site) check(err error) {
 	s.t.Helper()
@@ -122,7 +136,7 @@ var buildProbe = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := testrig.Main(m)
 	if path, err := buildProbe(); err == nil {
 		os.RemoveAll(filepath.Dir(path))
 	}

@@ -1,4 +1,4 @@
-package attack_test
+package enginetest
 
 import (
 	"strings"
@@ -7,7 +7,7 @@ import (
 )
 
 func TestInitCannotBeLookedInto(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		control := s.control(0, "peek", "child")
 		control.expect(t, "outside", control.all("ok", outcomes{"open fd/3": "ok|ENOENT", "open fd/4": "ok|ENOENT"}))
 		for _, policy := range []string{filtered, unfiltered} {
@@ -42,7 +42,7 @@ func (s *site) survives(policy, what string, script string) {
 }
 
 func TestInitSurvivesEverySignal(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		for _, policy := range []string{filtered, unfiltered} {
 			s.survives(policy, "every signal", "/data/probe signals init >/tmp/said; grep -q sent /tmp/said || exit 1")
 			s.survives(policy, "kill -1", "setsid -w sh -c '/data/probe massacre 15 >/dev/null' & trap '' TERM; wait; true")
@@ -67,7 +67,7 @@ func TestInitSurvivesEverySignal(t *testing.T) {
 }
 
 func TestInitCannotBeStarved(t *testing.T) {
-	onEachRuntime(t, map[string]string{"tight": "limits: {pids: 40, timeout: 1m, memory: 128MiB}"}, func(t *testing.T, s *site) {
+	onEachTarget(t, map[string]string{"tight": "limits: {pids: 40, timeout: 1m, memory: 128MiB}"}, func(t *testing.T, s *site) {
 		s.survives(filtered, "limits and scheduling", "/data/probe meddle init >/dev/null")
 		got := s.inside(filtered, "meddle", "init")
 		for _, name := range []string{"prlimit nofile", "prlimit cpu", "prlimit nproc", "prlimit as", "scheduler fifo", "setpgid", "oom_score_adj", "coredump_filter", "timerslack_ns"} {
@@ -85,7 +85,7 @@ func TestInitCannotBeStarved(t *testing.T) {
 }
 
 func TestInitReapsAFloodOfOrphans(t *testing.T) {
-	onEachRuntime(t, map[string]string{"tight": "limits: {pids: 40, timeout: 1m}"}, func(t *testing.T, s *site) {
+	onEachTarget(t, map[string]string{"tight": "limits: {pids: 40, timeout: 1m}"}, func(t *testing.T, s *site) {
 		for _, policy := range []string{filtered, "tight"} {
 			s.survives(policy, "orphans", "/data/probe orphans 150 >/tmp/said; grep -q orphaned /tmp/said || exit 1")
 			// No more orphans than the limit allows could be made, had they stayed.
@@ -100,7 +100,7 @@ func TestInitReapsAFloodOfOrphans(t *testing.T) {
 }
 
 func TestInitSocketIsOutOfReach(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		for _, policy := range []string{filtered, unfiltered} {
 			s.survives(policy, "its descriptors", `for i in {0..9}; do
 				{ echo x > /proc/1/fd/$i; } 2>/dev/null && exit 1
@@ -115,7 +115,7 @@ func TestInitSocketIsOutOfReach(t *testing.T) {
 }
 
 func TestSurvivorsDieWithTheirInvocation(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		for _, end := range []string{"exit", "kill"} {
 			word := canary + "-" + end
 			run := s.begin(t, filtered, "/data/probe", "survive", word)

@@ -1,4 +1,4 @@
-package attack_test
+package enginetest
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ func TestSandboxCannotWriteKernelSettings(t *testing.T) {
 		"/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/unified/cgroup.procs",
 		"/sys/kernel/uevent_helper", "/sys/power/state", "/sys/firmware", "/sys/kernel/security", "/sys/kernel/debug", "/sys/module",
 	}
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		for _, policy := range []string{filtered, unfiltered} {
 			got := s.inside(policy, append([]string{"opens"}, settings...)...)
 			// /dev/null lies over the trigger; the maps are written by now.
@@ -39,13 +39,20 @@ func TestSandboxCannotWriteKernelSettings(t *testing.T) {
 			"/proc/sys/kernel/modprobe": "ok|ENOENT", "/proc/sys/kernel/ns_last_pid": "ok|ENOENT", "/proc/sysrq-trigger": "ok|ENOENT",
 			"/proc/sys/user/max_user_namespaces": "ok|EACCES",
 		}))
+		sys := "2\n"
+		if s.Target.Docker() {
+			sys = "fs\n0\n" // a mount point in an empty file system; the next is empty too
+		} else if s.Target.Root != "host" {
+			sys = "0\n" // the root's own directory
+		}
 		// What could be opened is not what it is called, or says no.
 		for script, want := range map[string]string{
 			"[ ! -e /proc/sysrq-trigger ] || stat -c %t,%T /proc/sysrq-trigger | grep -v 1,3": "",
 			"echo '0 0 4294967295' > /proc/self/uid_map; echo $?":                             "1\n",
 			"echo '0 0 1' > /proc/self/gid_map; echo $?":                                      "1\n",
 			"echo allow > /proc/self/setgroups; cat /proc/self/setgroups":                     "allow\n", // as the runtime left it
-			"ls /sys 2>/dev/null; echo $?":                                                    "2\n",
+			"ls /sys 2>/dev/null; echo $?":                                                    sys,
+			"ls /sys/* /sys/fs/cgroup/* 2>/dev/null | grep -v -e ^cgroup -e :; echo $?":       "1\n",
 			"awk '{print $1}' /proc/self/cgroup | wc -l | grep -q . && echo ok":               "ok\n",
 		} {
 			if r := s.Exec("bash", "-c", script); r.Stdout != want {
@@ -60,11 +67,16 @@ func TestSandboxCannotReadKernelSecrets(t *testing.T) {
 		"/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/kallsyms", "/proc/kmsg", "/proc/modules", "/proc/timer_list",
 		"/proc/cmdline", "/proc/interrupts", "/proc/sched_debug", "/proc/acpi/wakeup", "/proc/scsi/scsi",
 	}
-	never := []string{
+	never := []string{ // of the host; a root of its own may have the last
 		"/dev/mem", "/dev/kmsg", "/dev/vda", "/dev/sda", "/dev/kvm", "/dev/fuse", "/dev/net/tun", "/dev/vsock", "/dev/console", "/dev/tty0",
-		"/sys/firmware/acpi/tables/DSDT", "/sys/class/dmi/id/product_uuid", "/etc/shadow", "/etc/machine-id", "/etc/hostname", "/root", "/home", "/var", "/run", "/boot",
+		"/sys/firmware/acpi/tables/DSDT", "/sys/class/dmi/id/product_uuid", "/etc/shadow", "/etc/machine-id", "/root", "/home", "/var", "/run", "/boot",
 	}
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	const ofRoots = 7
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
+		never := never
+		if s.Target.Root != "host" {
+			never = never[:len(never)-ofRoots]
+		}
 		for _, policy := range []string{filtered, unfiltered} {
 			got := s.inside(policy, append([]string{"read"}, secrets...)...)
 			got.expect(t, policy, got.all("empty|ENOENT", nil))
@@ -81,7 +93,7 @@ func TestSandboxCannotReadKernelSecrets(t *testing.T) {
 // TestNothingOfProcIsWritable tries every file of /proc that belongs to no
 // process, so that one that a new kernel brings is noticed.
 func TestNothingOfProcIsWritable(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		// Over some of them lies /dev/null.
 		script := `find /proc -path '/proc/[0-9]*' -prune -o -path /proc/self -prune -o -path /proc/thread-self -prune -o -writable ! -type d -exec test -f {} \; -print 2>/dev/null`
 		if r := s.Exec("bash", "-c", script); r.Stdout != "" {
@@ -96,7 +108,7 @@ func TestNothingOfProcIsWritable(t *testing.T) {
 }
 
 func TestSandboxCannotMakeOrEnterNamespaces(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		control := s.control(0, "namespaces")
 		for _, policy := range []string{filtered, unfiltered} {
 			got := s.inside(policy, "namespaces")
@@ -118,7 +130,7 @@ func TestSandboxCannotMakeOrEnterNamespaces(t *testing.T) {
 }
 
 func TestDangerousSystemCallsAreRefused(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		got := s.inside(filtered, "calls")
 		got.expect(t, filtered, got.all("EPERM", nil))
 		s.control(0, "calls").differs(t, got)
@@ -126,7 +138,7 @@ func TestDangerousSystemCallsAreRefused(t *testing.T) {
 }
 
 func TestOnlyInternetAndUnixSocketsExist(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		control := s.control(0, "sockets")
 		for _, policy := range []string{filtered, unfiltered} {
 			got := s.inside(policy, "sockets")
@@ -144,7 +156,7 @@ func TestOnlyInternetAndUnixSocketsExist(t *testing.T) {
 }
 
 func TestForeignABIsDie(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		const killed = 128 + int(syscall.SIGSYS)
 		for _, policy := range []string{filtered, unfiltered} {
 			for abi, want := range map[string]int{"native": 0, "int80": killed, "int80 socket": killed, "x32": killed} {
@@ -163,7 +175,7 @@ func TestForeignABIsDie(t *testing.T) {
 }
 
 func TestTerminalCannotBeTypedOn(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		run := func(cmd *exec.Cmd) outcomes {
 			t.Helper()
 			terminal, err := pty.Start(cmd)
@@ -186,7 +198,7 @@ func TestTerminalCannotBeTypedOn(t *testing.T) {
 }
 
 func TestSandboxHoldsNoForeignDescriptor(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		descriptors := func(got outcomes) outcomes {
 			found := outcomes{}
 			for name, kind := range got {

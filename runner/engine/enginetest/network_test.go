@@ -1,4 +1,4 @@
-package attack_test
+package enginetest
 
 import (
 	"bufio"
@@ -110,7 +110,7 @@ func gateway(t *testing.T) (server *httptest.Server, policies map[string]string)
 
 func TestSandboxReachesTheGatewayAndNothingElse(t *testing.T) {
 	server, policies := gateway(t)
-	onEachRuntime(t, policies, func(t *testing.T, s *site) {
+	onEachTarget(t, policies, func(t *testing.T, s *site) {
 		posts := s.posts(t)
 		vsockPort, closeVsock := listenVsock(t)
 		defer closeVsock()
@@ -174,7 +174,7 @@ func (s *site) vsockControl(t *testing.T, port string) {
 
 func TestSandboxHasNoNameService(t *testing.T) {
 	_, policies := gateway(t)
-	onEachRuntime(t, policies, func(t *testing.T, s *site) {
+	onEachTarget(t, policies, func(t *testing.T, s *site) {
 		script := `python3 - <<'END'
 import socket
 for name in ("example.org", "metadata.google.internal", "sandbox.invalid"):
@@ -197,10 +197,10 @@ cat /etc/resolv.conf; tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; tail -
 // A gateway that goes down while a command runs; one that is down before it
 // starts refuses the command.
 func TestGatewayDownIsRefusedAtOnce(t *testing.T) {
-	for _, runtime := range testrig.Runtimes {
-		t.Run(runtime, func(t *testing.T) {
+	for _, target := range testrig.Targets {
+		t.Run(target.String(), func(t *testing.T) {
 			server, policies := gateway(t)
-			s := start(t, runtime, policies)
+			s := start(t, target, policies)
 			cmd := s.Command("exec", "-i", "--policy", "online", "--", "sh", "-c",
 				`curl -sS "$0/up"; echo; read x; curl -sS --max-time 30 "$0/down"; echo "ended $?"`, server.URL)
 			stdin, err := cmd.StdinPipe()

@@ -1,11 +1,10 @@
-package attack_test
+package enginetest
 
 import (
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -121,6 +120,35 @@ func mountsOf(runtime, root string, more outcomes) outcomes {
 	return want
 }
 
+// asDockerMakesIt changes what is expected to what Docker does otherwise.
+func asDockerMakesIt(who, files, mounts outcomes) {
+	user := fmt.Sprint(testrig.User)
+	who["groups"], who["status Groups"] = "["+user+"] ok", user
+	for path, kind := range files { // without a user namespace root has its name
+		files[path] = strings.ReplaceAll(kind, "65534:65534", "0:0")
+	}
+	const empty, file = "-rwxr-xr-x 0:0", "-rw-r--r-- 0:0"
+	maps.Copy(files, outcomes{
+		"/.dockerenv": empty, "/etc/resolv.conf": empty, "/etc/hostname": file, "/etc/hosts": file, "/etc/mtab": "-> /proc/mounts",
+		"/.creel/control": "EACCES", "/sys": ownDir, "/dev/mqueue": "dr-xr-xr-x 0:0",
+	})
+	for path, flags := range mounts {
+		if device, isDevice := strings.CutPrefix(path, "/dev/"); isDevice && device != "pts" && device != "shm" {
+			delete(mounts, path) // a node of its own
+		} else if path != "/proc" && path != "/tmp" && path != "/dev/pts" && path != "/dev/shm" {
+			mounts[path], _, _ = strings.Cut(flags, ",")
+		}
+	}
+	for _, path := range []string{"/.creel/control", "/etc/hostname", "/etc/hosts", "/sys", "/sys/fs/cgroup", "/dev/mqueue"} {
+		mounts[path] = "ro"
+	}
+	for path := range mounts {
+		if info, err := os.Stat(path); strings.HasPrefix(path, "/proc/") && err == nil && !info.IsDir() {
+			mounts[path] = "rw" // /dev/null, where what is written is lost
+		}
+	}
+}
+
 // without removes what the machine decides.
 func (o outcomes) without(names []string) outcomes {
 	for _, name := range names {
@@ -156,14 +184,16 @@ func (o outcomes) trim(want outcomes) outcomes {
 var viewed = []string{"view", "/", "/dev/...", "/etc", "/tmp/...", "/.creel/..."}
 
 func TestSandboxSeesItsDeclaredSurroundingsOnly(t *testing.T) {
-	onEachRuntime(t, map[string]string{"env": "env: {LANG: C.UTF-8, FIXED: \"a b\"}"}, func(t *testing.T, s *site) {
+	on(t, ofHost, map[string]string{"env": "env: {LANG: C.UTF-8, FIXED: \"a b\"}"}, func(t *testing.T, s *site) {
 		env := outcomes{"HOME": "/tmp", "LOGNAME": "sandbox", "USER": "sandbox", "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "FIXED": "a b"}
 		files, rest := s.inside("env", viewed...).entries()
-		rest.without(machine).expect(t, "identity", identity(env))
-		want := hostRoot(t)
-		maps.Copy(want, devices(filepath.Base(t.Name())))
+		who, want, mounts := identity(env), hostRoot(t), mountsOf(s.Target.Maker, "tmpfs", outcomes{"/usr": "ro,nosuid,nodev"})
+		maps.Copy(want, devices(s.Target.Maker))
+		if s.Target.Docker() {
+			asDockerMakesIt(who, want, mounts)
+		}
+		rest.without(machine).expect(t, "identity", who)
 		files.expect(t, "files", want)
-		mounts := mountsOf(filepath.Base(t.Name()), "tmpfs", outcomes{"/usr": "ro,nosuid,nodev"})
 		s.inside("env", "mountinfo").trim(mounts).expect(t, "mounts", mounts)
 		if r := s.Exec("ls", "/proc"); strings.Contains("\n"+r.Stdout, "\nself\n") {
 			for name := range strings.Lines(r.Stdout) {
@@ -186,28 +216,22 @@ func TestSandboxSeesItsDeclaredSurroundingsOnly(t *testing.T) {
 }
 
 func TestDirectoryRootIsSeenAndLeftAsItWas(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	on(t, ofHost, nil, func(t *testing.T, s *site) { // which is replaced
 		root := s.Dir + "/root"
 		s.check(os.MkdirAll(root+"/bin", 0o755))
 		s.check(os.Mkdir(root+"/etc", 0o755))
 		s.copyFile("/bin/busybox", root+"/bin/busybox", 0o755)
 		s.check(os.Symlink("busybox", root+"/bin/sh"))
 		s.write(root+"/etc/made", "by the operator")
+		if s.Target.Docker() { // which mounts these two
+			s.write(root+"/etc/hostname", "")
+			s.write(root+"/etc/hosts", "")
+		}
 		before := tree(t, root)
 		s.declare("directory", "root: {dir: "+root+"}")
 		s.Reload()
 
-		files, rest := s.inside("directory", append(viewed, "/bin")...).entries()
-		rest.without(machine).expect(t, "identity", identity(outcomes{"HOME": "/tmp", "LOGNAME": "sandbox", "USER": "sandbox", "PATH": "/usr/local/bin:/usr/bin:/bin"}))
-		want := outcomes{
-			"/": hostDir, "/bin": hostDir, "/bin/busybox": "-rwxr-xr-x 65534:65534", "/bin/sh": "-> busybox", "/etc": hostDir, "/etc/made": hostFile,
-			"/.creel": hostDir, "/.creel/init": "-rwxr-xr-x 65534:65534", "/tmp": openDir, "/proc": "dr-xr-xr-x 65534:65534", "/workspace": userDir, "/data": userDir,
-		}
-		maps.Copy(want, devices(filepath.Base(t.Name())))
-		files.expect(t, "files", want)
-		mounts := mountsOf(filepath.Base(t.Name()), "overlay", nil)
-		s.inside("directory", "mountinfo").trim(mounts).expect(t, "mounts", mounts)
-
+		s.seesDirectory(t)
 		r := s.Creel("exec", "--policy", "directory", "--", "sh", "-c", "echo x >/bin/new; echo x >/etc/made; rm /etc/made; echo x >/workspace/new; echo $?; cat /etc/made")
 		if r.Stdout != "0\nby the operator" {
 			t.Errorf("writes to a directory root: %+v", r)
@@ -216,6 +240,28 @@ func TestDirectoryRootIsSeenAndLeftAsItWas(t *testing.T) {
 			t.Errorf("the operator's directory was changed:\n%s\nbefore:\n%s", after, before)
 		}
 	})
+}
+
+// seesDirectory holds the view of a sandbox against the directory made above.
+func (s *site) seesDirectory(t *testing.T) {
+	t.Helper()
+	files, rest := s.inside("directory", append(viewed, "/bin")...).entries()
+	who := identity(outcomes{"HOME": "/tmp", "LOGNAME": "sandbox", "USER": "sandbox", "PATH": "/usr/local/bin:/usr/bin:/bin"})
+	want := outcomes{
+		"/": hostDir, "/bin": hostDir, "/bin/busybox": "-rwxr-xr-x 65534:65534", "/bin/sh": "-> busybox", "/etc": hostDir, "/etc/made": hostFile,
+		"/.creel": hostDir, "/.creel/init": "-rwxr-xr-x 65534:65534", "/tmp": openDir, "/proc": "dr-xr-xr-x 65534:65534", "/workspace": userDir, "/data": userDir,
+	}
+	maps.Copy(want, devices(s.Target.Maker))
+	mounts := mountsOf(s.Target.Maker, "overlay", nil)
+	if s.Target.Docker() {
+		asDockerMakesIt(who, want, mounts)
+		mounts["/bin"], mounts["/etc/made"] = "ro", "ro"
+		delete(want, "/etc/resolv.conf") // the directory is not the daemon's to add to
+		delete(want, "/etc/mtab")
+	}
+	rest.without(machine).expect(t, "identity", who)
+	files.expect(t, "files", want)
+	s.inside("directory", "mountinfo").trim(mounts).expect(t, "mounts", mounts)
 }
 
 // tree describes everything below a directory.

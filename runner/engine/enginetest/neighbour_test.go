@@ -1,4 +1,4 @@
-package attack_test
+package enginetest
 
 import (
 	"net"
@@ -9,7 +9,7 @@ import (
 )
 
 func TestSandboxesCannotMeet(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		port := freePort(t)
 		for _, policy := range []string{filtered, unfiltered} { // two of the same policy
 			first := s.begin(t, policy, "/data/probe", "hold", canary, port)
@@ -62,7 +62,7 @@ sys.stdin.read()
 
 func TestDescriptorsInMessagesDoNotStopOthers(t *testing.T) {
 	_, policies := gateway(t)
-	onEachRuntime(t, policies, func(t *testing.T, s *site) {
+	onEachTarget(t, policies, func(t *testing.T, s *site) {
 		run := s.begin(t, filtered, "python3", "-c", fillMessages)
 		if run.said["stopped by"] != "ETOOMANYREFS" {
 			t.Errorf("the attack: %v", run.said)
@@ -82,7 +82,7 @@ func TestDescriptorsInMessagesDoNotStopOthers(t *testing.T) {
 }
 
 func TestKeyringsAreOutOfReach(t *testing.T) {
-	onEachRuntime(t, nil, func(t *testing.T, s *site) {
+	onEachTarget(t, nil, func(t *testing.T, s *site) {
 		want := outcomes{"keyctl": "EPERM", "add_key": "EPERM", "request_key": "EPERM"}
 		control := s.control(0, "calls")
 		for _, policy := range []string{filtered, unfiltered} {

@@ -1,4 +1,4 @@
-package attack_test
+package enginetest
 
 import (
 	"bufio"
