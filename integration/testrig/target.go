@@ -1,0 +1,149 @@
+package testrig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/creel-sandbox/creel/integration/dockerd"
+	"github.com/creel-sandbox/creel/integration/image"
+)
+
+// Target is one way to make sandboxes: what makes them, crun, runc or docker,
+// and what their root is, host, dir or image. What creel promises holds for
+// each.
+type Target struct{ Maker, Root string }
+
+func (t Target) String() string { return t.Maker + "/" + t.Root }
+
+// Targets are all of them.
+var Targets = []Target{
+	{"crun", "host"}, {"crun", "dir"}, {"crun", "image"},
+	{"runc", "host"}, {"runc", "dir"}, {"runc", "image"},
+	{"docker", "host"}, {"docker", "dir"}, {"docker", "image"},
+}
+
+// Docker reports whether a Docker daemon makes the sandboxes.
+func (t Target) Docker() bool { return t.Maker == "docker" }
+
+// Main runs the tests of a package that uses targets, and then ends what they
+// shared. It gives the exit code.
+func Main(m *testing.M) int {
+	code := m.Run()
+	lastingTB.end()
+	if lastingTB.failed {
+		code = 1
+	}
+	return code
+}
+
+// What the tests of one package make once, when it is needed first, and share.
+var (
+	lastingTB    = &lasting{}
+	sharedImage  = sync.OnceValue(buildImage)
+	sharedStore  = sync.OnceValue(fillStore)
+	sharedDaemon = sync.OnceValue(startDaemon)
+)
+
+// Daemon is the Docker daemon that all tests of the package share.
+func Daemon() *dockerd.Daemon { return sharedDaemon() }
+
+func buildImage() image.Image {
+	built, err := image.Cached(context.Background(), os.Stderr)
+	check(lastingTB, err)
+	return built
+}
+
+// fillStore imports the image as a user does.
+func fillStore() string {
+	dir, err := os.MkdirTemp("/tmp", "creel-images-")
+	check(lastingTB, err)
+	lastingTB.Cleanup(func() { check(lastingTB, os.RemoveAll(dir)) })
+	config := dir + "/creel.yaml"
+	check(lastingTB, os.WriteFile(config, fmt.Appendf(nil, "imageDir: %s/store\n", dir), 0o644))
+	r := &Rig{t: lastingTB, bin: Binaries(lastingTB)}
+	got := r.Creel("image", "--config", config, "import", "--quiet", sharedImage().Archive)
+	if got.Code != 0 {
+		lastingTB.Fatalf("import the image: %s", got.Stderr)
+	}
+	return dir + "/store"
+}
+
+func startDaemon() *dockerd.Daemon {
+	d := dockerd.Start(lastingTB, dockerd.Options{})
+	d.Docker("load", "--quiet", "--input", sharedImage().Archive)
+	return d
+}
+
+// config gives the lines of creel.yaml that a target needs.
+func (t Target) config() string {
+	lines := ""
+	switch {
+	case t.Docker():
+		lines = "engine: docker\ndockerSocket: " + Daemon().Socket + "\n"
+	default:
+		lines = "runtime: " + t.Maker + "\n"
+	}
+	if t.Root == "image" && !t.Docker() {
+		lines += "imageDir: " + sharedStore() + "\n"
+	}
+	return lines
+}
+
+// root is the value of a policy's root.
+func (t Target) root() string {
+	switch t.Root {
+	case "dir":
+		return "{dir: " + sharedImage().Dir + "}"
+	case "image":
+		return "{image: creel-sandbox@" + sharedImage().ID + "}"
+	}
+	return "{host: true}"
+}
+
+// userNamespace is the value of a policy's userNamespace.
+func (t Target) userNamespace() string {
+	if t.Docker() {
+		return "off"
+	}
+	return "required"
+}
+
+// lasting stands for all tests of a package, for helpers that want one test.
+type lasting struct {
+	testing.TB
+	mu     sync.Mutex
+	undo   []func()
+	failed bool
+}
+
+var errFatal = errors.New("what the tests share failed")
+
+func (l *lasting) Helper() {}
+
+func (l *lasting) Cleanup(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.undo = append(l.undo, f)
+}
+
+func (l *lasting) Errorf(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, format+"\n", args...)
+	l.failed = true
+}
+
+func (l *lasting) Fatal(args ...any) { l.Fatalf("%s", fmt.Sprint(args...)) }
+
+func (l *lasting) Fatalf(format string, args ...any) {
+	l.Errorf(format, args...)
+	panic(errFatal)
+}
+
+func (l *lasting) end() {
+	for i := len(l.undo) - 1; i >= 0; i-- {
+		l.undo[i]()
+	}
+}
