@@ -26,7 +26,8 @@ var hostEtcWatched = []string{"ld.so.cache", "localtime", "alternatives", "ssl/c
 // maxCopy bounds one copied file in bytes; a CA bundle is some 250 KB.
 const maxCopy = 2 << 20
 
-// fillSkeleton makes the mount points and, for a host root, the small /etc.
+// fillSkeleton makes the mount points, the files for names and, for a host
+// root, the rest of a small /etc.
 // All of it is made by root and readable by everyone, like a distribution's.
 func fillSkeleton(root int, p *policy.Policy, who Identity, sources *sources) error {
 	s := skeleton{root: root}
@@ -46,6 +47,7 @@ func fillSkeleton(root int, p *policy.Policy, who Identity, sources *sources) er
 	for _, l := range sources.links {
 		s.symlink(l.name, l.target)
 	}
+	s.names()
 	if p.Root.Host {
 		s.hostEtc(who)
 	}
@@ -92,14 +94,23 @@ func (s *skeleton) file(name string, data []byte) {
 	s.keep("write file", name, errors.Join(err, f.Close()))
 }
 
+// HostsFile is the /etc/hosts of every sandbox: it knows itself and nobody else.
+const HostsFile = "127.0.0.1 localhost\n"
+
+// names makes the files that programs look names up in, whatever the root has
+// there.
+func (s *skeleton) names() {
+	s.dir("/etc")
+	s.file("/etc/hosts", []byte(HostsFile))
+	s.file("/etc/resolv.conf", nil)
+}
+
 // hostEtc makes the few files without which ordinary programs misbehave. It
 // names no user but the sandbox's own and no name server.
 func (s *skeleton) hostEtc(who Identity) {
 	s.dir("/etc/ssl")
 	s.file("/etc/passwd", fmt.Appendf(nil, "%s:x:%d:%d::/tmp:/bin/sh\n", who.Name, who.UID, who.GID))
 	s.file("/etc/group", fmt.Appendf(nil, "%s:x:%d:\n", who.Group, who.GID))
-	s.file("/etc/hosts", []byte("127.0.0.1 localhost\n"))
-	s.file("/etc/resolv.conf", nil)
 	s.file("/etc/nsswitch.conf", []byte("passwd: files\ngroup: files\nhosts: files\nprotocols: files\nservices: files\n"))
 	for _, name := range []string{"ld.so.cache", "localtime", "ssl/openssl.cnf"} {
 		s.copyFile("/etc/" + name)

@@ -248,7 +248,7 @@ func (s *site) seesDirectory(t *testing.T) {
 	files, rest := s.inside("directory", append(viewed, "/bin")...).entries()
 	who := identity(outcomes{"HOME": "/tmp", "LOGNAME": "sandbox", "USER": "sandbox", "PATH": "/usr/local/bin:/usr/bin:/bin"})
 	want := outcomes{
-		"/": hostDir, "/bin": hostDir, "/bin/busybox": "-rwxr-xr-x 65534:65534", "/bin/sh": "-> busybox", "/etc": hostDir, "/etc/made": hostFile,
+		"/": hostDir, "/bin": hostDir, "/bin/busybox": "-rwxr-xr-x 65534:65534", "/bin/sh": "-> busybox", "/etc": hostDir, "/etc/made": hostFile, "/etc/hosts": hostFile, "/etc/resolv.conf": hostFile,
 		"/.creel": hostDir, "/.creel/init": "-rwxr-xr-x 65534:65534", "/tmp": openDir, "/proc": "dr-xr-xr-x 65534:65534", "/workspace": userDir, "/data": userDir,
 	}
 	maps.Copy(want, devices(s.Target.Maker))
