@@ -11,7 +11,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/spec"
@@ -84,7 +83,7 @@ func (e *Engine) hostConfig(req engine.Request, root *root, parent string, commo
 		MaskedPaths:    common.Linux.MaskedPaths,
 		ReadonlyPaths:  common.Linux.ReadonlyPaths,
 		Mounts:         mounts(root.binds, e.controlDir(req.ID)),
-		Tmpfs:          tmpfs(req.Policy),
+		Tmpfs:          tmpfs(req),
 		ShmSize:        spec.ShmSize,
 		OomScoreAdj:    *common.Process.OOMScoreAdj,
 		Init:           &noInit,
@@ -111,10 +110,12 @@ func mounts(binds []rootfs.Bind, control string) []mount.Mount {
 	return out
 }
 
-func tmpfs(p *policy.Policy) map[string]string {
+func tmpfs(req engine.Request) map[string]string {
 	out := map[string]string{
-		// The daemon's default has noexec.
-		"/tmp": fmt.Sprintf("rw,exec,nosuid,nodev,mode=1777,size=%d,nr_inodes=%d", p.Tmp.Size, p.Tmp.Inodes),
+		// The daemon's default has noexec. Its runtime gives it the mode of what
+		// the image has there, so the sandbox's user must own it to write to it.
+		"/tmp": fmt.Sprintf("rw,exec,nosuid,nodev,mode=1777,uid=%d,gid=%d,size=%d,nr_inodes=%d",
+			req.Who.UID, req.Who.GID, req.Policy.Tmp.Size, req.Policy.Tmp.Inodes),
 	}
 	for target, options := range covered {
 		out[target] = options

@@ -36,6 +36,7 @@ import (
 
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/rootfs"
 )
 
 // oldestAPI is the first version that takes a private cgroup namespace; an
@@ -64,8 +65,10 @@ type Engine struct {
 	api    *client.Client
 	name   string // of this supervisor: what its label says
 	groups []group
+	hosts  rootfs.Mount // hostsPath
 	roots  roots
 	lost   lost
+	looks  sync.Map // containers that are only looked into
 
 	// negotiating is held while the daemon's version of the API is asked for.
 	negotiating chan struct{}
@@ -95,6 +98,9 @@ func New(cfg Config) (*Engine, error) {
 	}
 	if err := os.MkdirAll(e.stateDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	if err := e.writeHosts(); err != nil {
+		return nil, err
 	}
 	var err error
 	e.api, err = client.NewClientWithOpts(client.WithHost("unix://"+cfg.Socket), client.WithAPIVersionNegotiation())

@@ -1,8 +1,10 @@
 package docker
 
 import (
+	"archive/tar"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/engine"
 )
 
 // What the host is asked to show of itself, it shows, and the command runs as
@@ -203,4 +206,43 @@ func TestSkeletonImagesComeAndGo(t *testing.T) {
 	check(t, os.MkdirAll(r.stateDir(), 0o700))
 	check(t, next.Close())
 	check(t, os.MkdirAll(r.stateDir(), 0o700))
+}
+
+// An image with a symlink where something is mounted is refused, and nothing
+// is made where the symlink leads; those that the daemon replaces do no harm,
+// and a /tmp that is closed to others is open to the sandbox's user.
+func TestSymlinksOfAnImageAreNotFollowed(t *testing.T) {
+	r := realRig(t)
+	link := func(name, target string) tar.Header {
+		return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777}
+	}
+	for name, c := range map[string]struct {
+		header  tar.Header
+		refused bool
+	}{
+		"target": {link("workspace", "etc"), true},
+		"init":   {link(".creel", "workspace"), true},
+		"tmp":    {link("tmp", "workspace"), true},
+		"dev":    {link("dev", "workspace"), false},
+		"proc":   {link("proc", "/workspace"), false},
+		"sys":    {link("sys", "../../workspace"), false},
+		"etc":    {link("etc", "workspace"), false},
+		"hosts":  {link("etc/hosts", "../workspace/hosts"), false},
+		"closed": {tar.Header{Name: "tmp/", Typeflag: tar.TypeDir, Mode: 0o700}, false},
+		"plain":  {tar.Header{Name: "srv/", Typeflag: tar.TypeDir, Mode: 0o755}, false}, // the control
+	} {
+		r.daemon.Import(smallRoot(t, c.header), "links:"+name)
+		p := r.policy(policy.Root{Image: "links:" + name})
+		if c.refused {
+			if _, err := r.Prepare(t.Context(), p, who); !errors.Is(err, engine.ErrRefused) {
+				t.Errorf("%s: got %v", name, err)
+			}
+		} else if got := r.run(name, p, "/bin/sh", "-c", "echo x > /tmp/x && busybox cat /tmp/x /etc/hosts; echo /proc/1 /sys/*"); got != "x\n127.0.0.1 localhost\n/proc/1 /sys/fs\n" {
+			t.Errorf("%s: got %q", name, got)
+		}
+		if entries, err := os.ReadDir(r.dir + "/workspace"); err != nil || len(entries) != 0 {
+			t.Errorf("%s: made in the workspace: %v, %v", name, entries, err)
+		}
+	}
+	r.gone()
 }

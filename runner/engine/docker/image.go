@@ -11,11 +11,12 @@ import (
 	"github.com/docker/docker/api/types/image"
 
 	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/rootfs"
 )
 
 // findImage looks up the image of a policy and gives its ID, by which
 // containers are made of it, and the names of its variables.
-func (e *Engine) findImage(ctx context.Context, reference string) (id string, env []string, err error) {
+func (e *Engine) findImage(ctx context.Context, reference string, binds []rootfs.Bind) (id string, env []string, err error) {
 	found, err := e.inspect(ctx, reference)
 	digest, pinned := digestOf(reference)
 	if pinned && errdefs.IsNotFound(err) {
@@ -32,6 +33,9 @@ func (e *Engine) findImage(ctx context.Context, reference string) (id string, en
 		return "", nil, fmt.Errorf("image %s: the Docker daemon's is %s %v", reference, found.ID, found.RepoDigests)
 	}
 	if err := usable(reference, found); err != nil {
+		return "", nil, err
+	}
+	if err := e.checkPoints(ctx, reference, found.ID, binds); err != nil {
 		return "", nil, err
 	}
 	if found.Config != nil {

@@ -41,6 +41,7 @@ type roots struct {
 	given  map[*engine.Root]*root // to the supervisor
 	stale  []string               // images to remove
 	swept  bool
+	sound  map[string]bool // images, and what is mounted over them, that were looked at
 }
 
 // Prepare implements engine.Engine.
@@ -61,9 +62,10 @@ func (e *Engine) Prepare(ctx context.Context, p *policy.Policy, who rootfs.Ident
 	if _, err := e.known(ctx); err != nil {
 		return nil, err
 	}
+	e.addHosts(bundle, p.Root)
 	r := &root{key: bundle.Key, binds: bundle.Binds, users: 1}
 	if p.Root.Image != "" {
-		if r.image, r.env, err = e.findImage(ctx, p.Root.Image); err != nil {
+		if r.image, r.env, err = e.findImage(ctx, p.Root.Image, bundle.Binds); err != nil {
 			return nil, err
 		}
 	} else if r, err = e.skeleton(ctx, p.Name, bundle); err != nil {

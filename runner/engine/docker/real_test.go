@@ -235,7 +235,7 @@ func (r *rig) gone() {
 	if left, err := filepath.Glob("/sys/fs/cgroup/*" + r.groups[0].Parent + "/*/cgroup.procs"); err != nil || len(left) != 0 {
 		r.t.Errorf("control groups: %v, %v", left, err)
 	}
-	if left, err := os.ReadDir(r.stateDir()); err != nil || len(left) != 0 {
+	if left, err := r.recordedIDs(); err != nil || len(left) != 0 {
 		r.t.Errorf("state: %v, %v", left, err)
 	}
 }

@@ -180,13 +180,15 @@ func (e *Engine) recordedIDs() ([]string, error) {
 	}
 	var ids []string
 	for _, entry := range entries {
-		ids = append(ids, entry.Name())
+		if entry.IsDir() {
+			ids = append(ids, entry.Name())
+		}
 	}
 	return ids, nil
 }
 
-// labelled asks the daemon for all containers of this supervisor: container
-// to sandbox.
+// labelled asks the daemon for all sandboxes of this supervisor: container to
+// sandbox.
 func (e *Engine) labelled(ctx context.Context) (map[string]string, error) {
 	found := map[string]string{}
 	err := e.call(ctx, "list containers", func(ctx context.Context) error {
@@ -196,7 +198,8 @@ func (e *Engine) labelled(ctx context.Context) (map[string]string, error) {
 		for _, s := range summaries {
 			id := s.Labels[labelSandbox]
 			// Otherwise somebody else has put this label on it.
-			if validID.MatchString(id) && slices.Contains(s.Names, "/"+e.called(id)) {
+			ours := validID.MatchString(id) && slices.Contains(s.Names, "/"+e.called(id))
+			if _, looking := e.looks.Load(id); ours && !looking {
 				found[s.ID] = id
 			}
 		}
