@@ -201,7 +201,8 @@ func TestSandboxCannotMakeOrOpenDevices(t *testing.T) {
 			}))
 		}
 		control := s.control(0, "nodes", s.outside, s.Workspace+"/zero", s.Workspace+"/kmsg")
-		control.expect(t, "outside", control.all("ok", nil))
+		// The log says EINVAL to a read that is too small for a line.
+		control.expect(t, "outside", control.all("ok", outcomes{s.Workspace + "/kmsg": "ok|EINVAL"}))
 		s.control(testrig.User, "nodes", s.Workspace+"/zero").expect(t, "outside", outcomes{s.Workspace + "/zero": "ok"})
 	})
 }
