@@ -157,6 +157,7 @@ func (d *Daemon) StopDaemon() {
 	if d.cmd == nil {
 		return
 	}
+	d.Thaw() // or it would not hear of its end
 	check(d.t, d.cmd.Process.Signal(syscall.SIGTERM))
 	if err := d.cmd.Wait(); err != nil {
 		d.t.Errorf("dockerd did not stop cleanly: %v\n%s", err, d.Log())

@@ -265,3 +265,31 @@ func TestNextSupervisorFindsWhatIsLeft(t *testing.T) {
 	check(t, next.Close())
 	check(t, os.MkdirAll(r.stateDir(), 0o700))
 }
+
+// The daemon hangs under a running sandbox, which ends in time all the same.
+func TestDaemonHangsUnderSandbox(t *testing.T) {
+	r := realRig(t)
+	e := r.open(r.daemon.Socket, 3*time.Second)
+	r.Engine, e = e, r.Engine
+	b := r.create("stuck", r.policy(hostRoot))
+	r.daemon.Freeze()
+	began := time.Now()
+	var unavailable *UnavailableError
+	if err := r.Remove(t.Context(), "stuck"); !errors.As(err, &unavailable) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+	check(t, readable(b.Pidfd))
+	r.daemon.Thaw()
+	eventually(t, "nothing is left", func() bool { return r.daemon.Docker("ps", "--all", "--quiet") == "" })
+	eventually(t, "its directory is gone", func() bool {
+		ids, err := r.recordedIDs()
+		return err == nil && len(ids) == 0
+	})
+	r.gone()
+	check(t, r.Close())
+	check(t, os.MkdirAll(r.stateDir(), 0o700))
+	r.Engine = e
+}
