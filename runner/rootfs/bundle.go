@@ -88,6 +88,40 @@ func OpenBundle(p *policy.Policy, who Identity, initPath string, points Points) 
 	return b, b.makeKey()
 }
 
+// Cover binds a file of the engine's own over one of the root. Where the policy
+// mounts another, or a directory that is bound has no regular file there, it
+// does nothing.
+func (b *Bundle) Cover(source, target string) error {
+	for _, over := range b.sources.binds {
+		rest, below := strings.CutPrefix(target, over.target+"/")
+		if over.target == target || below && !over.hasFile(rest) {
+			return nil
+		}
+	}
+	fd, err := openSource(source)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	mount := Mount{Target: target}
+	if mount.Dev, mount.Ino, err = identity(fd); err != nil {
+		return &SourceError{source, err}
+	}
+	b.Binds = append(b.Binds, Bind{Source: source, Target: target})
+	b.View.Mounts = append(b.View.Mounts, mount)
+	return nil
+}
+
+func (b bind) hasFile(name string) bool {
+	fd, err := openInRoot(b.fd, name)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
+}
+
 // Close closes the sources.
 func (b *Bundle) Close() { b.sources.close() }
 

@@ -36,7 +36,6 @@ import (
 
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/engine"
-	"github.com/creel-sandbox/creel/runner/rootfs"
 )
 
 // oldestAPI is the first version that takes a private cgroup namespace; an
@@ -65,7 +64,6 @@ type Engine struct {
 	api    *client.Client
 	name   string // of this supervisor: what its label says
 	groups []group
-	hosts  rootfs.Mount // hostsPath
 	roots  roots
 	lost   lost
 	looks  sync.Map // containers that are only looked into
@@ -99,7 +97,7 @@ func New(cfg Config) (*Engine, error) {
 	if err := os.MkdirAll(e.stateDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	if err := e.writeHosts(); err != nil {
+	if err := e.writeNames(); err != nil {
 		return nil, err
 	}
 	var err error

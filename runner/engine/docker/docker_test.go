@@ -23,7 +23,9 @@ func TestCommandRunsOnEveryRoot(t *testing.T) {
 	for _, name := range []string{"bin", "etc", "proc", "srv/deep", "workspace"} {
 		check(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
 	}
-	check(t, os.WriteFile(dir+"/etc/hostname", nil, 0o644))
+	for _, name := range []string{"hostname", "hosts", "resolv.conf"} {
+		check(t, os.WriteFile(dir+"/etc/"+name, []byte("of-the-directory"), 0o644))
+	}
 	data, err := os.ReadFile("/bin/busybox")
 	check(t, err)
 	check(t, os.WriteFile(dir+"/bin/sh", data, 0o755))
@@ -32,8 +34,8 @@ func TestCommandRunsOnEveryRoot(t *testing.T) {
 		"host": {Host: true}, "dir": {Dir: dir}, "byname": {Image: "test-root:latest"}, "byid": {Image: "test-root@" + image},
 	} {
 		before := countEntries(t, dir)
-		got := r.run(name, r.policy(root), "/bin/sh", "-c", `echo "$(id -u 2>/dev/null || busybox id -u) $SPY $CANARY" && > made && echo /sys/* /sys/fs/cgroup/* /.creel/control/*`)
-		if want := "61234  " + canary + "\n/sys/fs /sys/fs/cgroup/* /.creel/control/*\n"; got != want && name != "dir" {
+		got := r.run(name, r.policy(root), "/bin/sh", "-c", `echo "$(id -u 2>/dev/null || busybox id -u) $SPY $CANARY" && > made && echo /sys/* /sys/fs/cgroup/* /.creel/control/* && while read line; do echo "$line"; done </etc/hosts && read line </etc/resolv.conf; echo $line`)
+		if want := "61234  " + canary + "\n/sys/fs /sys/fs/cgroup/* /.creel/control/*\n127.0.0.1 localhost\n\n"; got != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 		if _, err := os.Stat(r.dir + "/workspace/made"); err != nil {

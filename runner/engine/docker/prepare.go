@@ -62,7 +62,9 @@ func (e *Engine) Prepare(ctx context.Context, p *policy.Policy, who rootfs.Ident
 	if _, err := e.known(ctx); err != nil {
 		return nil, err
 	}
-	e.addHosts(bundle, p.Root)
+	if err := e.coverNames(bundle, p.Root); err != nil {
+		return nil, err
+	}
 	r := &root{key: bundle.Key, binds: bundle.Binds, users: 1}
 	if p.Root.Image != "" {
 		if r.image, r.env, err = e.findImage(ctx, p.Root.Image, bundle.Binds); err != nil {
