@@ -206,12 +206,12 @@ func killIn(dir string, pid int) error {
 func (h *Hierarchy) Remove(id string) error { return h.removeGroup(h.Path(id)) }
 
 // RemoveParent removes the parent group, which holds no sandbox any more.
-// On v1 the levels above it that creel made are removed too, when empty.
+// The level above it that creel made is removed too, when empty.
 func (h *Hierarchy) RemoveParent() error {
 	if err := h.removeGroup(h.Parent); err != nil {
 		return err
 	}
-	if above := filepath.Dir(h.Parent); above == "/creel" {
+	if above := filepath.Dir(h.Parent); above == "/creel" || above == "/creel.slice" {
 		// Another supervisor may still have its own parent in there.
 		if err := h.removeGroup(above); err != nil && !errors.Is(err, unix.EBUSY) {
 			return err
