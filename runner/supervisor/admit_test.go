@@ -151,15 +151,15 @@ func TestInvocationsAreBounded(t *testing.T) {
 	s := admitting(t)
 	of := func(uid uint32) *invocation { return &invocation{id: newID(), peer: server.Peer{UID: uid}} }
 	for range maxPerCaller {
-		check(t, s.enter(of(1)))
+		check(t, s.enter(of(1), nil))
 	}
-	if told := asAPI(t, s.enter(of(1))); told.Code != api.CodeBusy {
+	if told := asAPI(t, s.enter(of(1), nil)); told.Code != api.CodeBusy {
 		t.Errorf("one too many of a caller: %+v", told)
 	}
 	for range maxInvocations - maxPerCaller {
-		check(t, s.enter(of(2)))
+		check(t, s.enter(of(2), nil))
 	}
-	if told := asAPI(t, s.enter(of(3))); told.Code != api.CodeBusy {
+	if told := asAPI(t, s.enter(of(3), nil)); told.Code != api.CodeBusy {
 		t.Errorf("one too many: %+v", told)
 	}
 	for id := range s.live {
@@ -168,9 +168,9 @@ func TestInvocationsAreBounded(t *testing.T) {
 	if len(s.live) != 0 || len(s.ended) != keptEnded {
 		t.Errorf("%d live, %d ended are kept", len(s.live), len(s.ended))
 	}
-	check(t, s.enter(&invocation{id: newID()}))
+	check(t, s.enter(&invocation{id: newID()}, nil))
 	s.closed = true
-	if err := s.enter(&invocation{id: newID()}); !errors.Is(err, errClosed) {
+	if err := s.enter(&invocation{id: newID()}, nil); !errors.Is(err, errClosed) {
 		t.Errorf("while closing: %v", err)
 	}
 }

@@ -65,7 +65,7 @@ func TestStoppedLaunchLeavesNothing(t *testing.T) {
 				before := descriptors(t)
 				c := r.start(shell("touch ran"), "")
 				awaitBlock()
-				if !strings.Contains(fmt.Sprint(r.leftovers()), "sandbox") {
+				if !strings.Contains(fmt.Sprint(r.look()), "sandbox") {
 					t.Fatal("control: the launch has made nothing yet")
 				}
 				stop.do(r, c)
@@ -76,7 +76,7 @@ func TestStoppedLaunchLeavesNothing(t *testing.T) {
 				}
 				// Orphans that were still ending are collected with the next one.
 				check(t, r.oci.Remove(t.Context(), "none"))
-				if left := withoutHooks(r.leftovers()); len(left) != 0 || exists(r.workspace+"/ran") {
+				if left := withoutHooks(r.look()); len(left) != 0 || exists(r.workspace+"/ran") {
 					t.Errorf("left: %q", left)
 				}
 				unblock() // which opens one more

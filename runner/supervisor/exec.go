@@ -19,7 +19,13 @@ func (s *Supervisor) Exec(ctx context.Context, peer server.Peer, req *api.ExecRe
 	control <-chan api.Control, started func(id string)) (*api.Result, error) {
 	inv, err := s.admit(peer, req, stdio)
 	if err == nil {
-		err = s.enter(inv)
+		err = s.reachGateway(ctx, inv)
+	}
+	if err == nil {
+		w := s.take(ctx, inv)
+		if err = s.enter(inv, w); err != nil && w != nil {
+			s.discard(w)
+		}
 	}
 	if err != nil {
 		stdio.Close()

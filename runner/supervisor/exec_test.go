@@ -98,7 +98,7 @@ func instrumented(steps []step, failing int, late bool, undone *[]string) []step
 		}
 	}
 	if late {
-		return slices.Insert(out[:failing+1:failing+1], failing+1, step{name: steps[failing].name, do: fail})
+		return slices.Insert(out[:failing+1:failing+1], failing+1, step{name: steps[failing].name, ahead: steps[failing].ahead, do: fail})
 	}
 	out[failing].do = fail
 	return out
@@ -108,7 +108,7 @@ func TestUndoThatFailsDoesNotKeepOthersFromRunning(t *testing.T) {
 	r := newRig(t, options{})
 	original := launchSteps
 	t.Cleanup(func() { launchSteps = original })
-	launchSteps = slices.Insert(slices.Clone(original), 3, step{name: "odd",
+	launchSteps = slices.Insert(slices.Clone(original), 3, step{name: "odd", ahead: true,
 		do:   func(*Supervisor, context.Context, *invocation) error { return nil },
 		undo: func(*Supervisor, *invocation) error { return errInjected }})
 	if c := r.run("true"); c.err != nil {

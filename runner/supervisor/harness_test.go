@@ -283,8 +283,20 @@ func (r *rig) eventually(what string, holds func() bool) {
 }
 
 // leftovers is everything of a sandbox that there must not be once none is
-// left: what the engine has, children, mounts, descriptors, bundles.
+// left: what the engine has, children, mounts, descriptors, bundles. A run of
+// the runtime that failed may take a moment to end on a busy machine; it is
+// collected by the next removal.
 func (r *rig) leftovers() []string {
+	r.t.Helper()
+	left := r.look()
+	for deadline := time.Now().Add(2 * time.Second); len(left) > 0 && time.Now().Before(deadline); left = r.look() {
+		time.Sleep(5 * time.Millisecond)
+		check(r.t, r.oci.Remove(r.t.Context(), "none"))
+	}
+	return left
+}
+
+func (r *rig) look() []string {
 	r.t.Helper()
 	var left []string
 	listed, err := r.oci.List(r.t.Context())

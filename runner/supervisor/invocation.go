@@ -54,9 +54,28 @@ type invocation struct {
 	reason   string // why it was stopped; empty while nobody has
 	result   *api.Result
 	cancel   context.CancelFunc // of the launch
+	// heir is the invocation that has taken over the sandbox from the pool.
+	heir *invocation
 	// abandoned is closed when somebody, and not the command, ended it.
 	abandoned chan struct{}
 	launched  time.Time
+}
+
+// stateWarm is that of a sandbox of the pool.
+const stateWarm = "warm"
+
+// inherit makes the sandbox of the pool the invocation's own. Whoever still
+// means the other to stop, means this one from now on.
+func (inv *invocation) inherit(w *invocation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	inv.id, inv.root, inv.sandbox, inv.session, inv.listener = w.id, w.root, w.sandbox, w.session, w.listener
+	inv.done = w.done
+	inv.timings = []string{"taken from the pool"}
+	w.heir = inv
+	if w.reason != "" { // stopped just before
+		inv.stop(w.reason)
+	}
 }
 
 // stop ends the sandbox for a reason; the first reason given stays. Killing
@@ -65,6 +84,10 @@ type invocation struct {
 func (inv *invocation) stop(reason string) {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
+	if inv.heir != nil {
+		inv.heir.stop(reason)
+		return
+	}
 	if inv.reason == "" {
 		inv.reason = reason
 	}
@@ -143,6 +166,9 @@ func (inv *invocation) describe() api.Sandbox {
 	}
 	if inv.sandbox != nil {
 		row.Pid = inv.sandbox.Pid
+	}
+	if row.State == stateWarm && inv.reason != "" {
+		row.State = "ending"
 	}
 	return row
 }

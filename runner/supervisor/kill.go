@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +17,8 @@ func (s *Supervisor) Kill(ctx context.Context, req *api.KillRequest) (*api.KillR
 	var targets []*invocation
 	if req.All {
 		live, _ := s.remembered()
-		for _, inv := range live {
-			targets = append(targets, inv)
+		for _, all := range []map[string]*invocation{live, s.waiting()} {
+			targets = slices.AppendSeq(targets, maps.Values(all))
 		}
 	}
 	reply := &api.KillReply{IDs: []string{}}

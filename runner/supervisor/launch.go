@@ -22,31 +22,43 @@ const launchTimeout = 60 * time.Second
 // invocation ends.
 type step struct {
 	name string
-	do   func(*Supervisor, context.Context, *invocation) error
-	undo func(*Supervisor, *invocation) error
+	// ahead says that the step needs nothing of a command, so the pool may
+	// have done it before there is one.
+	ahead bool
+	do    func(*Supervisor, context.Context, *invocation) error
+	undo  func(*Supervisor, *invocation) error
 }
 
 // launchSteps in their order, which matters:
-// what is missing outside is found before anything is made;
 // the root is opened before anything is made from it; creel-init is greeted
 // before its posture is read, since it makes its child and listeners then;
 // the posture holds before any credential is fetched, so that a weaker
 // sandbox never costs a secret; and the job, which starts the command, is
 // last.
 var launchSteps = []step{
-	{"reach gateway", (*Supervisor).reachGateway, nil},
-	{"open root", (*Supervisor).openRoot, (*Supervisor).closeRoot},
-	{"create sandbox", (*Supervisor).createSandbox, (*Supervisor).removeSandbox},
-	{"greet init", (*Supervisor).greetInit, (*Supervisor).dismissInit},
-	{"compare posture", (*Supervisor).comparePosture, nil},
-	{"serve gateway", (*Supervisor).serveGateway, (*Supervisor).stopGateway},
-	{"fetch credentials", (*Supervisor).fetchCredentials, (*Supervisor).dropCredentials},
-	{"connect output", (*Supervisor).connectOutput, (*Supervisor).closeOutput},
-	{"start command", (*Supervisor).startCommand, nil},
+	{"open root", true, (*Supervisor).openRoot, (*Supervisor).closeRoot},
+	{"create sandbox", true, (*Supervisor).createSandbox, (*Supervisor).removeSandbox},
+	{"greet init", true, (*Supervisor).greetInit, (*Supervisor).dismissInit},
+	{"compare posture", true, (*Supervisor).comparePosture, nil},
+	{"serve gateway", false, (*Supervisor).serveGateway, (*Supervisor).stopGateway},
+	{"fetch credentials", false, (*Supervisor).fetchCredentials, (*Supervisor).dropCredentials},
+	{"connect output", false, (*Supervisor).connectOutput, (*Supervisor).closeOutput},
+	{"start command", false, (*Supervisor).startCommand, nil},
 }
 
-// launch runs the steps. When one fails the caller unwinds what was done.
+// launch runs the steps that are still to do. When one fails the caller
+// unwinds what was done.
 func (s *Supervisor) launch(ctx context.Context, inv *invocation) error {
+	if len(inv.done) == 0 {
+		if err := s.runSteps(ctx, inv, true); err != nil {
+			return err
+		}
+	}
+	return s.runSteps(ctx, inv, false)
+}
+
+// runSteps runs those steps that can be done ahead of a command, or the others.
+func (s *Supervisor) runSteps(ctx context.Context, inv *invocation, ahead bool) error {
 	ctx, cancel := context.WithTimeout(ctx, launchTimeout)
 	defer cancel()
 	inv.mu.Lock()
@@ -56,6 +68,9 @@ func (s *Supervisor) launch(ctx context.Context, inv *invocation) error {
 	}
 	inv.mu.Unlock()
 	for _, step := range launchSteps {
+		if step.ahead != ahead {
+			continue
+		}
 		began := time.Now()
 		if err := step.do(s, ctx, inv); err != nil {
 			return &launchError{step: step.name, err: err}

@@ -20,6 +20,7 @@ func (s *Supervisor) Ps(ctx context.Context, all bool) (*api.PsReply, error) {
 		return nil, err
 	}
 	live, ended := s.remembered()
+	warm := s.waiting()
 	reply := &api.PsReply{Sandboxes: []api.Sandbox{}, Notices: s.notices()}
 	for _, f := range existing {
 		pids, err := f.Group.Procs()
@@ -30,6 +31,8 @@ func (s *Supervisor) Ps(ctx context.Context, all bool) (*api.PsReply, error) {
 		if inv := live[f.ID]; inv != nil {
 			row = inv.describe()
 			delete(live, f.ID)
+		} else if w := warm[f.ID]; w != nil {
+			row = w.describe()
 		} else if len(pids) == 0 {
 			continue // ended since it was listed
 		}
@@ -56,6 +59,13 @@ func (s *Supervisor) endedRows(unlisted map[string]*invocation, ended []*invocat
 	return rows
 }
 
+// waiting are the sandboxes of the pool.
+func (s *Supervisor) waiting() map[string]*invocation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.warm)
+}
+
 func (s *Supervisor) remembered() (live map[string]*invocation, ended []*invocation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,9 +81,11 @@ func (s *Supervisor) remembered() (live map[string]*invocation, ended []*invocat
 func (s *Supervisor) find(prefix string, withEnded bool) (*invocation, error) {
 	live, ended := s.remembered()
 	var found []*invocation
-	for id, inv := range live {
-		if strings.HasPrefix(id, prefix) {
-			found = append(found, inv)
+	for _, all := range []map[string]*invocation{live, s.waiting()} {
+		for id, inv := range all {
+			if strings.HasPrefix(id, prefix) {
+				found = append(found, inv)
+			}
 		}
 	}
 	if withEnded {

@@ -61,10 +61,13 @@ type Supervisor struct {
 	notice   atomic.Pointer[string]
 	versions versions
 
+	pool *pool
+
 	mu     sync.Mutex
 	closed bool
 	live   map[string]*invocation
-	ended  []*invocation // oldest first
+	warm   map[string]*invocation // those of the pool, which have no command
+	ended  []*invocation          // oldest first
 	// tearing counts invocations until nothing of them is left.
 	tearing sync.WaitGroup
 }
@@ -74,7 +77,7 @@ var _ server.Backend = (*Supervisor)(nil)
 // New makes a supervisor from a first load that must succeed, and ends what a
 // former one left behind.
 func New(ctx context.Context, cfg Config) (*Supervisor, error) {
-	s := &Supervisor{cfg: cfg, live: map[string]*invocation{}}
+	s := &Supervisor{cfg: cfg, pool: newPool(), live: map[string]*invocation{}, warm: map[string]*invocation{}}
 	declared, err := cfg.Load()
 	if err != nil {
 		return nil, err
@@ -83,15 +86,22 @@ func New(ctx context.Context, cfg Config) (*Supervisor, error) {
 	if err := s.sweep(ctx); err != nil {
 		return nil, err
 	}
+	s.stock()
+	go s.keepPool()
 	return s, nil
 }
 
 // Close ends every invocation and returns when nothing of them is left.
 func (s *Supervisor) Close() error {
 	s.mu.Lock()
+	if !s.closed {
+		close(s.pool.stopped)
+	}
 	s.closed = true
-	for _, inv := range s.live {
-		inv.stop(api.ReasonStopped)
+	for _, all := range []map[string]*invocation{s.live, s.warm} {
+		for _, inv := range all {
+			inv.stop(api.ReasonStopped)
+		}
 	}
 	s.mu.Unlock()
 	s.tearing.Wait()
@@ -102,8 +112,9 @@ func (s *Supervisor) Close() error {
 var errClosed = &api.Error{Code: api.CodeClosing, Message: "the supervisor is stopping", ExitCode: api.ExitFailed,
 	Hint: "try again once it has started"}
 
-// enter puts an invocation among the live ones.
-func (s *Supervisor) enter(inv *invocation) error {
+// enter puts an invocation among the live ones, with a sandbox of the pool
+// where there is one for it.
+func (s *Supervisor) enter(inv, w *invocation) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -113,8 +124,13 @@ func (s *Supervisor) enter(inv *invocation) error {
 		return &api.Error{Code: api.CodeBusy, Message: "too many invocations at once", ExitCode: api.ExitFailed,
 			Hint: "wait for some to end; creel ps lists them"}
 	}
-	s.live[inv.id] = inv
 	s.tearing.Add(1)
+	if w != nil && s.warm[w.id] == w {
+		delete(s.warm, w.id)
+		inv.inherit(w)
+		s.tearing.Done()
+	}
+	s.live[inv.id] = inv
 	return nil
 }
 
