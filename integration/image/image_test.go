@@ -1,4 +1,4 @@
-package image
+package image_test
 
 import (
 	"archive/tar"
@@ -12,17 +12,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/creel-sandbox/creel/integration/image"
 	"github.com/creel-sandbox/creel/integration/testrig"
 )
 
 // cached is the image, built now if this machine has none.
-func cached(t *testing.T) Image {
+func cached(t *testing.T) image.Image {
 	t.Helper()
-	image, err := Cached(context.Background(), os.Stderr)
+	made, err := image.Cached(context.Background(), os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return image
+	return made
 }
 
 // members calls f with each member of a tar file.
@@ -54,9 +55,9 @@ func open(t *testing.T, path string) *os.File {
 // TestArchiveIsWhatItSays reads the archive as docker load does: by what its
 // manifest names, each checked by its digest.
 func TestArchiveIsWhatItSays(t *testing.T) {
-	image := cached(t)
+	made := cached(t)
 	digests, small := map[string]string{}, map[string][]byte{}
-	members(t, open(t, image.Archive), func(header *tar.Header, content io.Reader) {
+	members(t, open(t, made.Archive), func(header *tar.Header, content io.Reader) {
 		sum := sha256.New()
 		if strings.HasSuffix(header.Name, ".json") {
 			data, err := io.ReadAll(content)
@@ -78,8 +79,8 @@ func TestArchiveIsWhatItSays(t *testing.T) {
 	if err := json.Unmarshal(small["manifest.json"], &manifest); err != nil || len(manifest) != 1 || len(manifest[0].Layers) != 1 {
 		t.Fatalf("manifest.json holds %s: %v", small["manifest.json"], err)
 	}
-	if !slices.Equal(manifest[0].RepoTags, []string{Tag}) || digests[manifest[0].Config] != image.ID {
-		t.Errorf("the manifest names %v with configuration %s, want %s and %s", manifest[0].RepoTags, digests[manifest[0].Config], Tag, image.ID)
+	if !slices.Equal(manifest[0].Repoimage.Tags, []string{Tag}) || digests[manifest[0].Config] != made.ID {
+		t.Errorf("the manifest names %v with configuration %s, want %s and %s", manifest[0].RepoTags, digests[manifest[0].Config], Tag, made.ID)
 	}
 	var config struct {
 		Config map[string]any
@@ -101,7 +102,7 @@ func TestArchiveIsWhatItSays(t *testing.T) {
 }
 
 func TestImageHoldsNoPrivilegeAndNothingOfThisMachine(t *testing.T) {
-	image := cached(t)
+	made := cached(t)
 	seen := map[string]*tar.Header{}
 	layer := func(header *tar.Header, content io.Reader) {
 		seen[strings.Trim(header.Name, "./")] = header
@@ -115,7 +116,7 @@ func TestImageHoldsNoPrivilegeAndNothingOfThisMachine(t *testing.T) {
 			t.Errorf("%s has file capabilities", header.Name)
 		}
 	}
-	members(t, open(t, image.Archive), func(header *tar.Header, content io.Reader) {
+	members(t, open(t, made.Archive), func(header *tar.Header, content io.Reader) {
 		if header.Name == "layer.tar" {
 			members(t, content, layer)
 		}
@@ -136,7 +137,7 @@ func TestImageHoldsNoPrivilegeAndNothingOfThisMachine(t *testing.T) {
 	if seen["etc/resolv.conf"] == nil || seen["etc/resolv.conf"].Size != 0 {
 		t.Error("the image's resolv.conf is not the empty one it should be")
 	}
-	passwd, err := os.ReadFile(image.Dir + "/etc/passwd")
+	passwd, err := os.ReadFile(made.Dir + "/etc/passwd")
 	if err != nil || strings.Count(string(passwd), "\n") != 2 {
 		t.Errorf("the image has other users than root and nobody: %v\n%s", err, passwd)
 	}

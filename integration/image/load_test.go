@@ -1,4 +1,4 @@
-package image
+package image_test
 
 import (
 	"os"
@@ -8,18 +8,19 @@ import (
 	"testing"
 
 	"github.com/creel-sandbox/creel/integration/dockerd"
+	"github.com/creel-sandbox/creel/integration/image"
 	"github.com/creel-sandbox/creel/integration/testrig"
 )
 
 // TestDockerLoadsTheImage and finds it under the ID that the build printed.
 func TestDockerLoadsTheImage(t *testing.T) {
-	image := cached(t)
+	made := cached(t)
 	d := dockerd.Start(t, dockerd.Options{})
-	d.Docker("load", "-q", "-i", image.Archive)
-	if id := d.Docker("image", "inspect", "--format", "{{.Id}}", Tag); id != image.ID {
-		t.Errorf("docker has %s under %s, the build made %s", id, Tag, image.ID)
+	d.Docker("load", "-q", "-i", made.Archive)
+	if id := d.Docker("image", "inspect", "--format", "{{.Id}}", image.Tag); id != made.ID {
+		t.Errorf("docker has %s under %s, the build made %s", id, image.Tag, made.ID)
 	}
-	got := d.Docker("run", "--rm", "--network", "none", "--read-only", "--user", "61234:61234", image.ID, "sh", "-c", "git --version; id -u; ls -d /workspace /logs")
+	got := d.Docker("run", "--rm", "--network", "none", "--read-only", "--user", "61234:61234", made.ID, "sh", "-c", "git --version; id -u; ls -d /workspace /logs")
 	if !strings.HasPrefix(got, "git version ") || !strings.HasSuffix(got, "\n61234\n/logs\n/workspace") {
 		t.Errorf("a container of it printed:\n%s", got)
 	}
@@ -27,13 +28,13 @@ func TestDockerLoadsTheImage(t *testing.T) {
 
 // TestCreelImportsTheImage and names it so that a policy can.
 func TestCreelImportsTheImage(t *testing.T) {
-	image := cached(t)
+	made := cached(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "creel.yaml")
 	if err := os.WriteFile(config, []byte("imageDir: "+dir+"/images\npolicyDir: "+dir+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(testrig.Binaries(t)+"/creel", "image", "--config", config, "import", "-q", image.Archive)
+	cmd := exec.Command(testrig.Binaries(t)+"/creel", "image", "--config", config, "import", "-q", made.Archive)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

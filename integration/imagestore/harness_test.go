@@ -1,8 +1,8 @@
-// Package images drives the real creel image against a registry on loopback
+// Package imagestore drives the real creel image against a registry on loopback
 // that the tests run themselves.
 //
 // It imports testrig for the binaries, and never anything of runner.
-package images
+package imagestore
 
 import (
 	"archive/tar"
