@@ -79,7 +79,7 @@ func TestArchiveIsWhatItSays(t *testing.T) {
 	if err := json.Unmarshal(small["manifest.json"], &manifest); err != nil || len(manifest) != 1 || len(manifest[0].Layers) != 1 {
 		t.Fatalf("manifest.json holds %s: %v", small["manifest.json"], err)
 	}
-	if !slices.Equal(manifest[0].Repoimage.Tags, []string{Tag}) || digests[manifest[0].Config] != made.ID {
+	if !slices.Equal(manifest[0].RepoTags, []string{image.Tag}) || digests[manifest[0].Config] != made.ID {
 		t.Errorf("the manifest names %v with configuration %s, want %s and %s", manifest[0].RepoTags, digests[manifest[0].Config], Tag, made.ID)
 	}
 	var config struct {
