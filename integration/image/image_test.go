@@ -80,7 +80,7 @@ func TestArchiveIsWhatItSays(t *testing.T) {
 		t.Fatalf("manifest.json holds %s: %v", small["manifest.json"], err)
 	}
 	if !slices.Equal(manifest[0].RepoTags, []string{image.Tag}) || digests[manifest[0].Config] != made.ID {
-		t.Errorf("the manifest names %v with configuration %s, want %s and %s", manifest[0].RepoTags, digests[manifest[0].Config], Tag, made.ID)
+		t.Errorf("the manifest names %v with configuration %s, want %s and %s", manifest[0].RepoTags, digests[manifest[0].Config], image.Tag, made.ID)
 	}
 	var config struct {
 		Config map[string]any

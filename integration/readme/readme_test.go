@@ -6,6 +6,7 @@ package readme
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,7 +57,13 @@ func TestReadmePolicyIsAcceptedAsPrinted(t *testing.T) {
 func TestReadmeCommandsRunAsPrinted(t *testing.T) {
 	r := testrig.Start(t, testrig.Options{})
 	user := fmt.Sprintf("%q", fmt.Sprintf("%d:%d", testrig.User, testrig.User))
+	gateway, err := net.Listen("tcp4", "127.0.0.1:0") // where OpenClaw would be
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gateway.Close()
 	text := strings.NewReplacer(
+		"127.0.0.1:18789", gateway.Addr().String(),
 		"user: openclaw ", "user: "+user+" ", "/srv/openclaw/workspace", r.Workspace, "/var/log/openclaw", r.Workspace+"/../logs",
 		"users: [openclaw]", `users: ["0"]`,
 	).Replace(blocks(t, "yaml")[0])

@@ -93,6 +93,13 @@ prepare() {
 		-e 's/warm: 2/warm: 0/' /etc/creel/policies/exec-default.yaml >/etc/creel/policies/small.yaml
 	systemctl daemon-reload
 	systemctl enable creeld.service
+	serve_gateway
+}
+
+# serve_gateway listens where OpenClaw would.
+serve_gateway() {
+	systemd-run --quiet --unit gateway python3 -m http.server --bind 127.0.0.1 18789
+	until_true 60 curl -sS -o /tmp/served http://127.0.0.1:18789/
 }
 
 # start_over: a check that failed has not undone what it did, and the next one
@@ -146,6 +153,14 @@ check_exec_as_openclaw() {
 	expect 127 exec_as_openclaw exec-default no-such-command
 	exec_as_openclaw exec-default sh -c 'echo written >/workspace/file'
 	[ "$(stat -c %U /srv/openclaw/workspace/file)" = openclaw ]
+}
+
+check_gateway_that_is_down_refuses() {
+	exec_as_openclaw exec-default true
+	systemctl stop gateway
+	expect 125 exec_as_openclaw exec-default true
+	serve_gateway
+	exec_as_openclaw exec-default curl -sS -o /dev/null http://127.0.0.1:18789/
 }
 
 check_refuses_users_without_rights() {
@@ -322,7 +337,7 @@ check_exposure() {
 	[ "$(sed -n 's/^.*exposure level for creeld.service: \([0-9]*\)\.\([0-9]\).*/\1\2/p' /out/security)" -le 50 ]
 }
 
-checks=(users units_verify socket_activation notify exec_as_openclaw refuses_users_without_rights
+checks=(users units_verify socket_activation notify exec_as_openclaw gateway_that_is_down_refuses refuses_users_without_rights
 	delegated_cgroup memory_limit_ends_in_oom pids_limit systemd_credential reload_keeps_the_last_good
 	watchdog_restarts_a_stuck_creeld restarts_after_a_kill stop_leaves_nothing
 	no_core_program_sees_a_sandbox the_other_runtime exposure)
