@@ -83,7 +83,7 @@ func (e *Engine) hostConfig(req engine.Request, root *root, parent string, commo
 		MaskedPaths:    common.Linux.MaskedPaths,
 		ReadonlyPaths:  common.Linux.ReadonlyPaths,
 		Mounts:         mounts(root.binds, e.controlDir(req.ID)),
-		Tmpfs:          tmpfs(req),
+		Tmpfs:          tmpfs(req, root),
 		ShmSize:        spec.ShmSize,
 		OomScoreAdj:    *common.Process.OOMScoreAdj,
 		Init:           &noInit,
@@ -110,13 +110,15 @@ func mounts(binds []rootfs.Bind, control string) []mount.Mount {
 	return out
 }
 
-func tmpfs(req engine.Request) map[string]string {
-	out := map[string]string{
-		// The daemon's default has noexec. Its runtime gives it the mode of what
-		// the image has there, so the sandbox's user must own it to write to it.
-		"/tmp": fmt.Sprintf("rw,exec,nosuid,nodev,mode=1777,uid=%d,gid=%d,size=%d,nr_inodes=%d",
-			req.Who.UID, req.Who.GID, req.Policy.Tmp.Size, req.Policy.Tmp.Inodes),
+func tmpfs(req engine.Request, root *root) map[string]string {
+	// The daemon's default has noexec.
+	tmp := fmt.Sprintf("rw,exec,nosuid,nodev,mode=1777,size=%d,nr_inodes=%d", req.Policy.Tmp.Size, req.Policy.Tmp.Inodes)
+	if root.closedTmp {
+		// Its runtime gives it the mode of what the image has there, so that the
+		// sandbox's user must own it to write to it.
+		tmp += fmt.Sprintf(",uid=%d,gid=%d", req.Who.UID, req.Who.GID)
 	}
+	out := map[string]string{"/tmp": tmp}
 	for target, options := range covered {
 		out[target] = options
 	}

@@ -11,12 +11,12 @@ import (
 	"github.com/docker/docker/api/types/image"
 
 	"github.com/creel-sandbox/creel/runner/engine"
-	"github.com/creel-sandbox/creel/runner/rootfs"
 )
 
-// findImage looks up the image of a policy and gives its ID, by which
-// containers are made of it, and the names of its variables.
-func (e *Engine) findImage(ctx context.Context, reference string, binds []rootfs.Bind) (id string, env []string, err error) {
+// findImage looks up the image of a policy and completes its root: with the
+// image's ID, by which containers are made of it, the names of its variables,
+// and what is to be known of its /tmp.
+func (e *Engine) findImage(ctx context.Context, reference string, r *root) error {
 	found, err := e.inspect(ctx, reference)
 	digest, pinned := digestOf(reference)
 	if pinned && errdefs.IsNotFound(err) {
@@ -24,27 +24,28 @@ func (e *Engine) findImage(ctx context.Context, reference string, binds []rootfs
 		found, err = e.inspect(ctx, digest)
 	}
 	if errdefs.IsNotFound(err) {
-		return "", nil, fmt.Errorf("image %s is not in the Docker daemon's store: run docker pull or docker load first", reference)
+		return fmt.Errorf("image %s is not in the Docker daemon's store: run docker pull or docker load first", reference)
 	}
 	if err != nil {
-		return "", nil, err
+		return err
 	}
 	if pinned && !is(found, digest) {
-		return "", nil, fmt.Errorf("image %s: the Docker daemon's is %s %v", reference, found.ID, found.RepoDigests)
+		return fmt.Errorf("image %s: the Docker daemon's is %s %v", reference, found.ID, found.RepoDigests)
 	}
 	if err := usable(reference, found); err != nil {
-		return "", nil, err
+		return err
 	}
-	if err := e.checkPoints(ctx, reference, found.ID, binds); err != nil {
-		return "", nil, err
+	if r.closedTmp, err = e.checkPoints(ctx, reference, found.ID, r.binds); err != nil {
+		return err
 	}
+	r.image = found.ID
 	if found.Config != nil {
 		for _, variable := range found.Config.Env {
 			name, _, _ := strings.Cut(variable, "=")
-			env = append(env, name)
+			r.env = append(r.env, name)
 		}
 	}
-	return found.ID, env, nil
+	return nil
 }
 
 func (e *Engine) inspect(ctx context.Context, reference string) (found image.InspectResponse, err error) {

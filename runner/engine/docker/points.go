@@ -21,7 +21,9 @@ import (
 // it leads to, which may be in a directory of the host that is mounted there.
 // Those of /dev, /proc and /sys the daemon replaces by directories itself
 // (moby initlayer, setup_unix.go).
-func (e *Engine) checkPoints(ctx context.Context, reference, id string, binds []rootfs.Bind) error {
+//
+// It says too whether the image has a /tmp that is not open to everyone.
+func (e *Engine) checkPoints(ctx context.Context, reference, id string, binds []rootfs.Bind) (closedTmp bool, err error) {
 	points := []string{"/tmp", rootfs.ControlTarget, "/etc/hostname"}
 	for _, b := range binds {
 		points = append(points, b.Target)
@@ -29,29 +31,29 @@ func (e *Engine) checkPoints(ctx context.Context, reference, id string, binds []
 	slices.Sort(points)
 	key := id + strings.Join(points, ":")
 	e.roots.mu.Lock()
-	sound := e.roots.sound[key]
+	closedTmp, sound := e.roots.sound[key]
 	e.roots.mu.Unlock()
 	if sound {
-		return nil
+		return closedTmp, nil
 	}
-	if err := e.look(ctx, reference, id, points); err != nil {
-		return err
+	if closedTmp, err = e.look(ctx, reference, id, points); err != nil {
+		return false, err
 	}
 	e.roots.mu.Lock()
 	defer e.roots.mu.Unlock()
 	if e.roots.sound == nil {
 		e.roots.sound = map[string]bool{}
 	}
-	e.roots.sound[key] = true // an image never changes: it is named by its content
-	return nil
+	e.roots.sound[key] = closedTmp // an image never changes: it is named by its content
+	return closedTmp, nil
 }
 
 // look makes a container of the image that is never started, and looks at it.
 // It is no sandbox, but carries the label: should it be left, it is found.
-func (e *Engine) look(ctx context.Context, reference, image string, points []string) (err error) {
+func (e *Engine) look(ctx context.Context, reference, image string, points []string) (closedTmp bool, err error) {
 	var random [6]byte
 	if _, err := rand.Read(random[:]); err != nil {
-		return fmt.Errorf("name container: %w", err)
+		return false, fmt.Errorf("name container: %w", err)
 	}
 	id := "look" + hex.EncodeToString(random[:])
 	e.looks.Store(id, true)
@@ -70,23 +72,28 @@ func (e *Engine) look(ctx context.Context, reference, image string, points []str
 		return err
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, point := range points {
-		if err := e.lookAt(ctx, reference, made.ID, point); err != nil {
-			return err
+		mode, err := e.lookAt(ctx, reference, made.ID, point)
+		if err != nil {
+			return false, err
 		}
+		closedTmp = closedTmp || point == "/tmp" && mode != openTmp
 	}
-	return nil
+	return closedTmp, nil
 }
 
-// lookAt looks at a mount point and the directories above it.
-func (e *Engine) lookAt(ctx context.Context, reference, containerID, point string) error {
+// openTmp is the mode of a /tmp for everyone.
+const openTmp = fs.ModeDir | fs.ModeSticky | 0o777
+
+// lookAt looks at a mount point and the directories above it, and gives its
+// mode; one that is missing gets the mode it should have.
+func (e *Engine) lookAt(ctx context.Context, reference, containerID, point string) (mode fs.FileMode, err error) {
 	for i := 1; i <= len(point); i++ {
 		if i < len(point) && point[i] != '/' {
 			continue
 		}
-		var mode fs.FileMode
 		err := e.call(ctx, "look into image", func(ctx context.Context) error {
 			stat, err := e.api.ContainerStatPath(ctx, containerID, point[:i])
 			mode = stat.Mode
@@ -94,13 +101,13 @@ func (e *Engine) lookAt(ctx context.Context, reference, containerID, point strin
 		})
 		switch {
 		case errdefs.IsNotFound(err):
-			return nil // nor anything below it: the runtime makes it
+			return openTmp, nil // nor is anything below it: the runtime makes it
 		case err != nil:
-			return err
+			return 0, err
 		case mode&fs.ModeSymlink != 0:
-			return fmt.Errorf("%w: image %s has a symlink at %s, where or below which something is mounted; use an image with a directory there",
+			return 0, fmt.Errorf("%w: image %s has a symlink at %s, where or below which something is mounted; use an image with a directory there",
 				engine.ErrRefused, reference, point[:i])
 		}
 	}
-	return nil
+	return mode, nil
 }

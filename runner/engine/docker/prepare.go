@@ -30,6 +30,7 @@ type root struct {
 	skeleton   bool // the image is the engine's own
 	binds      []rootfs.Bind
 	env        []string // the names of the image's variables
+	closedTmp  bool     // the image's /tmp is not for everyone
 	users      int      // sandboxes being made from it, and one for the policy
 }
 
@@ -41,7 +42,9 @@ type roots struct {
 	given  map[*engine.Root]*root // to the supervisor
 	stale  []string               // images to remove
 	swept  bool
-	sound  map[string]bool // images, and what is mounted over them, that were looked at
+	// sound are the images that were looked at with what is mounted over them,
+	// and whether their /tmp is closed.
+	sound map[string]bool
 }
 
 // Prepare implements engine.Engine.
@@ -67,7 +70,7 @@ func (e *Engine) Prepare(ctx context.Context, p *policy.Policy, who rootfs.Ident
 	}
 	r := &root{key: bundle.Key, binds: bundle.Binds, users: 1}
 	if p.Root.Image != "" {
-		if r.image, r.env, err = e.findImage(ctx, p.Root.Image, bundle.Binds); err != nil {
+		if err := e.findImage(ctx, p.Root.Image, r); err != nil {
 			return nil, err
 		}
 	} else if r, err = e.skeleton(ctx, p.Name, bundle); err != nil {
