@@ -255,7 +255,7 @@ func (s *site) seesDirectory(t *testing.T) {
 	mounts := mountsOf(s.Target.Maker, "overlay", nil)
 	if s.Target.Docker() {
 		asDockerMakesIt(who, want, mounts)
-		mounts["/bin"], mounts["/etc/made"] = "ro", "ro"
+		mounts["/bin"], mounts["/etc"] = "ro", "ro"
 		delete(want, "/etc/resolv.conf") // the directory is not the daemon's to add to
 		delete(want, "/etc/mtab")
 	}
