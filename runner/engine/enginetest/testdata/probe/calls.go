@@ -162,6 +162,8 @@ func abi(args []string) {
 		if int(int80(20, 0, 0, 0)) == os.Getpid() {
 			report("getpid", nil)
 		}
+	case "int80 vsock":
+		report("socket", socketcall(unix.AF_VSOCK))
 	case "int80 socket": // socket of i386, past a filter that only knows 64-bit calls
 		got := int32(int80(359, unix.AF_NETLINK, unix.SOCK_RAW, 0))
 		if got < 0 {

@@ -25,7 +25,7 @@ func main() {
 		"write": write, "read": read, "opens": opens, "handle": handle, "find": find, "nodes": nodes, "ids": ids,
 		"mounts": mounts, "namespaces": namespaces, "calls": calls, "sockets": sockets, "abi": abi, "terminal": terminal,
 		"peek": peek, "signals": signals, "massacre": massacre, "meddle": meddle, "orphans": orphans,
-		"hold": hold, "look": look, "dial": dial, "view": view, "mountinfo": mountinfo,
+		"hold": hold, "look": look, "dial": dial, "view": view, "mountinfo": mountinfo, "namespace": namespace,
 		"fill": fill, "files": files, "descriptors": descriptors, "memory": memory, "sparse": sparse, "survive": survive,
 		"nothing": func([]string) {}, "wait": func([]string) { untilEOF() },
 	}
