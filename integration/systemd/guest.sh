@@ -98,8 +98,10 @@ prepare() {
 
 # serve_gateway listens where OpenClaw would.
 serve_gateway() {
-	systemd-run --quiet --unit gateway python3 -m http.server --bind 127.0.0.1 18789
-	until_true 60 curl -sS -o /tmp/served http://127.0.0.1:18789/
+	systemd-run --quiet --unit gateway python3 -c 'import socket
+s = socket.create_server(("127.0.0.1", 18789))
+while True: s.accept()'
+	until_true 60 bash -c ': </dev/tcp/127.0.0.1/18789'
 }
 
 # start_over: a check that failed has not undone what it did, and the next one
@@ -160,7 +162,7 @@ check_gateway_that_is_down_refuses() {
 	systemctl stop gateway
 	expect 125 exec_as_openclaw exec-default true
 	serve_gateway
-	exec_as_openclaw exec-default curl -sS -o /dev/null http://127.0.0.1:18789/
+	exec_as_openclaw exec-default bash -c ': </dev/tcp/127.0.0.1/18789'
 }
 
 check_refuses_users_without_rights() {
