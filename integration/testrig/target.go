@@ -13,17 +13,25 @@ import (
 )
 
 // Target is one way to make sandboxes: what makes them, crun, runc or docker,
-// and what their root is, host, dir or image. What creel promises holds for
-// each.
-type Target struct{ Maker, Root string }
+// what their root is, host, dir or image, and whether they are made ahead. What
+// creel promises holds for each.
+type Target struct {
+	Maker, Root string
+	Warm        bool
+}
 
-func (t Target) String() string { return t.Maker + "/" + t.Root }
+func (t Target) String() string {
+	if t.Warm {
+		return t.Maker + "/" + t.Root + "/warm"
+	}
+	return t.Maker + "/" + t.Root
+}
 
-// Targets are all of them.
+// Targets are all that tests are run on.
 var Targets = []Target{
-	{"crun", "host"}, {"crun", "dir"}, {"crun", "image"},
-	{"runc", "host"}, {"runc", "dir"}, {"runc", "image"},
-	{"docker", "host"}, {"docker", "dir"}, {"docker", "image"},
+	{"crun", "host", false}, {"crun", "dir", true}, {"crun", "image", false},
+	{"runc", "host", true}, {"runc", "dir", false}, {"runc", "image", true},
+	{"docker", "host", false}, {"docker", "dir", false}, {"docker", "image", false},
 }
 
 // Docker reports whether a Docker daemon makes the sandboxes.
@@ -102,6 +110,14 @@ func (t Target) root() string {
 		return "{image: creel-sandbox@" + sharedImage().ID + "}"
 	}
 	return "{host: true}"
+}
+
+// pool is the value of a policy's pool.
+func (t Target) pool() string {
+	if t.Warm {
+		return "{warm: 1}"
+	}
+	return "{}"
 }
 
 // userNamespace is the value of a policy's userNamespace.

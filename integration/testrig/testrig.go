@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -66,7 +67,7 @@ type Options struct {
 func Start(t testing.TB, o Options) *Rig {
 	t.Helper()
 	if o.Target == (Target{}) {
-		o.Target = Target{cmp.Or(o.Runtime, Runtimes[0]), "host"}
+		o.Target = Target{Maker: cmp.Or(o.Runtime, Runtimes[0]), Root: "host"}
 	}
 	if o.Binaries == "" {
 		o.Binaries = Binaries(t)
@@ -100,7 +101,7 @@ func (r *Rig) PolicyText(name, more string) string {
 	keys := []struct{ key, value string }{
 		{"apiVersion", "creel/v1"}, {"kind", "Policy"}, {"name", name},
 		{"justification", "tests run commands"}, {"owner", "tests@example.org"}, {"reviewBy", "2099-01-01"},
-		{"root", r.Target.root()}, {"userNamespace", r.Target.userNamespace()}, {"user", fmt.Sprintf("%q", fmt.Sprintf("%d:%d", User, User))}, {"workdir", "/workspace"},
+		{"root", r.Target.root()}, {"userNamespace", r.Target.userNamespace()}, {"pool", r.Target.pool()}, {"user", fmt.Sprintf("%q", fmt.Sprintf("%d:%d", User, User))}, {"workdir", "/workspace"},
 		{"mounts", fmt.Sprintf("[{kind: workspace, source: %s, target: /workspace, mode: rw}]", r.Workspace)},
 		{"limits", "{timeout: 1m}"}, {"callers", fmt.Sprintf("{users: [\"0\", %q]}", fmt.Sprint(User))},
 	}
@@ -179,6 +180,22 @@ func (r *Rig) Reload() {
 	before := strings.Count(r.Log(), "reload")
 	check(r.t, r.creeld.Process.Signal(syscall.SIGHUP))
 	r.Eventually("reload is done", func() bool { return strings.Count(r.Log(), "reload") > before })
+}
+
+// Stocked waits until a sandbox waits for a command of each of these policies.
+func (r *Rig) Stocked(policies ...string) {
+	r.t.Helper()
+	r.Eventually("sandboxes wait", func() bool {
+		var list struct {
+			Sandboxes []struct{ Policy, State string }
+		}
+		check(r.t, json.Unmarshal([]byte(r.Creel("ps", "--json").Stdout), &list))
+		return !slices.ContainsFunc(policies, func(name string) bool {
+			return !slices.ContainsFunc(list.Sandboxes, func(s struct{ Policy, State string }) bool {
+				return s.Policy == name && s.State == "warm"
+			})
+		})
+	})
 }
 
 // Group is the control group that holds the supervisor's sandboxes, as

@@ -67,6 +67,9 @@ func start(t *testing.T, target testrig.Target, policies map[string]string) *sit
 	if strings.Contains(r.Log(), "error") {
 		t.Fatalf("policies are not in force:\n%s", r.Log())
 	}
+	if target.Warm {
+		s.Stocked(filtered, unfiltered)
+	}
 	return s
 }
 

@@ -1,0 +1,117 @@
+package enginetest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
+)
+
+// TestSandboxMadeAheadHoldsNothingOfACommand looks through the memory of the
+// sandboxes that wait, after others like them were used.
+func TestSandboxMadeAheadHoldsNothingOfACommand(t *testing.T) {
+	on(t, those(func(t testrig.Target) bool { return t.Warm }), nil, func(t *testing.T, s *site) {
+		secret := canary + "-credential"
+		s.write(s.outside+"/secret", secret)
+		s.check(os.Chmod(s.outside+"/secret", 0o600))
+		s.declare("secretive", `credentials: [{env: TOKEN, from: "exec:/usr/bin/cat `+s.outside+`/secret"}]`)
+		s.Reload()
+		s.Stocked("secretive")
+		for range 3 {
+			run := s.begin(t, "secretive", "sh", "-c", `printf 'ready\t""\n'; read x; : `+canary+"-argument")
+			list := s.list(t)
+			if control := memoryOf(t, list["running"]); !strings.Contains(control, secret) || !strings.Contains(control, canary+"-argument") {
+				t.Error("control: what runs has neither")
+			}
+			s.Stocked("secretive")
+			for _, pid := range s.list(t)["warm"] {
+				if memory := memoryOf(t, []int{pid}); memory == "" || strings.Contains(memory, canary) {
+					t.Errorf("a sandbox that waits: %d bytes, the canary: %v", len(memory), strings.Contains(memory, canary))
+				}
+			}
+			run.end(t)
+		}
+		if !strings.Contains(s.lastSteps(t), "taken from the pool") {
+			t.Error("no command was given a sandbox that waited")
+		}
+	})
+}
+
+// list gives the pids of sandboxes by their state.
+func (s *site) list(t *testing.T) map[string][]int {
+	t.Helper()
+	var reply struct {
+		Sandboxes []struct {
+			ID, State string
+			Pid       int
+		}
+	}
+	s.check(json.Unmarshal([]byte(s.Creel("ps", "-a", "--json").Stdout), &reply))
+	pids := map[string][]int{}
+	for _, sandbox := range reply.Sandboxes {
+		pids[sandbox.State] = append(pids[sandbox.State], sandbox.Pid)
+	}
+	return pids
+}
+
+// lastSteps are the launch steps of the command that was started last.
+func (s *site) lastSteps(t *testing.T) string {
+	t.Helper()
+	var reply struct{ Sandboxes []struct{ ID, State string } }
+	s.check(json.Unmarshal([]byte(s.Creel("ps", "-a", "--json").Stdout), &reply))
+	for _, sandbox := range reply.Sandboxes {
+		if sandbox.State == "ended" {
+			return s.Creel("inspect", sandbox.ID).Stdout
+		}
+	}
+	return ""
+}
+
+// memoryOf reads all writable memory of processes and of their children, with
+// what proc(5) says of their arguments and environments.
+func memoryOf(t *testing.T, pids []int) string {
+	t.Helper()
+	var found bytes.Buffer
+	for _, pid := range pids {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range append(strings.Fields(string(children)), fmt.Sprint(pid)) {
+			for _, name := range []string{"cmdline", "environ"} {
+				data, _ := os.ReadFile("/proc/" + one + "/" + name)
+				found.Write(data)
+			}
+			mapped(t, one, &found)
+		}
+	}
+	return found.String()
+}
+
+// mapped adds a process's writable memory (proc(5), maps and mem).
+func mapped(t *testing.T, pid string, found *bytes.Buffer) {
+	t.Helper()
+	maps, err := os.ReadFile("/proc/" + pid + "/maps")
+	if err != nil {
+		return // a child that has ended
+	}
+	memory, err := os.Open("/proc/" + pid + "/mem")
+	if err != nil {
+		return
+	}
+	defer memory.Close()
+	for line := range strings.Lines(string(maps)) {
+		var from, to int64
+		var mode string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil || mode[:2] != "rw" || to-from > 256<<20 {
+			continue
+		}
+		data := make([]byte, to-from)
+		n, _ := memory.ReadAt(data, from) // as far as it can be read
+		found.Write(data[:n])
+	}
+}
