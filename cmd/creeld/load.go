@@ -74,6 +74,7 @@ func sameFoundation(was, is *policy.Config) error {
 		{"auditDir", was.AuditDir, is.AuditDir},
 		{"engine", string(was.Engine), string(is.Engine)},
 		{"runtime", was.Runtime, is.Runtime},
+		{"imageDir", was.ImageDir, is.ImageDir},
 		{"dockerSocket", was.DockerSocket, is.DockerSocket},
 		{"initPath", was.InitPath, is.InitPath},
 		{"group", was.Group, is.Group},

@@ -72,6 +72,11 @@ type Engine struct {
 	negotiating chan struct{}
 	negotiated  atomic.Bool
 
+	// used says that a policy has chosen Docker, and listed that a former
+	// supervisor's sandboxes were looked for: the daemon of a host that has it
+	// for something else is asked no more.
+	used, listed atomic.Bool
+
 	mu     sync.Mutex
 	daemon *daemon // nil until it answered, and after it did not
 }

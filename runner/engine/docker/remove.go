@@ -116,13 +116,7 @@ func (e *Engine) List(ctx context.Context) ([]engine.Listed, error) {
 		known[held] = true
 		listed[id] = engine.Listed{ID: id, Group: e.groupOf(held, id)}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, listTimeout, errTimeout)
-	defer cancel()
-	containers, err := e.labelled(ctx)
-	if err != nil {
-		e.cfg.Log.WithError(err).Debug("the list is without the daemon's part")
-	}
-	for held, id := range containers {
+	for held, id := range e.containers(ctx, len(ids) > 0) {
 		if !known[held] {
 			known[held] = true
 			listed[id] = engine.Listed{ID: id, Group: e.groupOf(held, id)}
@@ -144,6 +138,21 @@ func (e *Engine) List(ctx context.Context) ([]engine.Listed, error) {
 		out = append(out, listed[id])
 	}
 	return out, nil
+}
+
+// containers gives what the daemon says there is, where it is asked and
+// answers.
+func (e *Engine) containers(ctx context.Context, left bool) map[string]string {
+	if e.listed.Swap(true) && !e.used.Load() && !left {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, listTimeout, errTimeout)
+	defer cancel()
+	found, err := e.labelled(ctx)
+	if err != nil {
+		e.cfg.Log.WithError(err).Debug("the list is without the daemon's part")
+	}
+	return found
 }
 
 // validID is what the supervisor calls a sandbox: nothing that leads anywhere
