@@ -15,12 +15,14 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
-// events are what can happen to an invocation that has credentials, each with
-// the place where others have lost one.
-var events = []struct {
+type event struct {
 	name string
 	run  func(*testing.T, *rig)
-}{
+}
+
+// events are what can happen to an invocation that has credentials, each with
+// the place where others have lost one.
+var events = []event{
 	{"it prints them", itPrintsThem},              // docker keeps ID-json.log
 	{"it prints them to a file", itPrintsToAFile}, // the caller redirects stdout
 	{"it prints them on a terminal", itPrintsOnATerminal},
@@ -43,7 +45,7 @@ func TestNoCredentialByteReachesADisk(t *testing.T) {
 		t.Run(runtime, func(t *testing.T) {
 			control := newCanary()
 			writeAndDelete(t, string(control))
-			r := start(t, runtime)
+			r := start(t, runtime, "")
 			for _, event := range events {
 				t.Run(event.name, func(t *testing.T) {
 					event.run(t, r)
@@ -59,16 +61,18 @@ func TestNoCredentialByteReachesADisk(t *testing.T) {
 	}
 }
 
-// searched fails if the disk holds a credential. What was found once would
+// searched fails if the disk holds a credential or a command. What was found once would
 // be found after each later event, so it is the last search of its rig.
 func (r *rig) searched(t *testing.T) {
 	t.Helper()
 	if r.leaked {
 		return
 	}
-	if found := r.canary.onDisk(t); len(found) > 0 {
-		t.Errorf("the disk holds the credential:\n%s", strings.Join(found, "\n"))
-		r.leaked = true
+	for what, c := range map[string]canary{"the credential": r.canary, "the arguments of a command": r.marker} {
+		if found := c.onDisk(t); len(found) > 0 {
+			t.Errorf("the disk holds %s:\n%s", what, strings.Join(found, "\n"))
+			r.leaked = true
+		}
 	}
 }
 
@@ -119,7 +123,7 @@ func itFails(t *testing.T, r *rig) {
 
 func itIsNotFound(t *testing.T, r *rig) {
 	r.runs(t, 127, `exec /no/such/command "$EXEC_TOKEN"`)
-	got := r.Exec("/no/such/command")
+	got := r.Run(r.prepare(nil, "/no/such/command"))
 	if got.Code != api.ExitNotFound {
 		t.Errorf("exit code %d, want %d; stderr: %s", got.Code, api.ExitNotFound, got.Stderr)
 	}
@@ -191,7 +195,7 @@ func itWouldDumpCore(t *testing.T, r *rig) {
 }
 
 func aProviderFails(t *testing.T, r *rig) {
-	got := r.Creel("exec", "--policy", "failing", "--", "true")
+	got := r.Run(r.prepare([]string{"--policy", "failing"}, "true"))
 	if got.Code != api.ExitFailed || !strings.Contains(got.Stderr, "EXEC_TOKEN") {
 		t.Errorf("exit code %d, want %d and an error that names EXEC_TOKEN; stderr: %s", got.Code, api.ExitFailed, got.Stderr)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,8 +20,10 @@ import (
 type rig struct {
 	*testrig.Rig
 	canary canary
+	marker canary // in the arguments of every command
 	digest string // of both values, as the command computes it
-	leaked bool   // a search has found it
+	leaked bool   // a search has found one of them
+	asked  int    // how many invocations there were
 }
 
 // credentialsDir is where systemd would have put credentials: in memory.
@@ -42,8 +45,8 @@ logs: {keep: 64KiB}
 limits: {timeout: 1m, memory: 64MiB, output: 256KiB}`
 
 // start puts the credentials in their places and starts a supervisor that
-// logs all it can to the disk.
-func start(t *testing.T, runtime string) *rig {
+// logs all it can to the disk. More is added to its policies.
+func start(t *testing.T, runtime, more string) *rig {
 	t.Helper()
 	c := newCanary()
 	helped, given := c.value("exec"), c.value("systemd")
@@ -56,12 +59,12 @@ func start(t *testing.T, runtime string) *rig {
 	check(t, err)
 	t.Cleanup(func() { check(t, log.Close()) })
 	digest := sha256.Sum256([]byte(helped + " " + given))
-	r := &rig{canary: c, digest: hex.EncodeToString(digest[:]), Rig: testrig.Start(t, testrig.Options{
+	r := &rig{canary: c, marker: newCanary(), digest: hex.EncodeToString(digest[:]), Rig: testrig.Start(t, testrig.Options{
 		Runtime: runtime, Env: []string{"CREDENTIALS_DIRECTORY=" + credentialsDir},
 		Args: []string{"--debug"}, Log: log, Binaries: *binaries,
-		Policy: strings.Replace(credentials, "%", "print", 1),
+		Policy: more + strings.Replace(credentials, "%", "print", 1),
 	})}
-	r.WritePolicy("failing", r.PolicyText("failing", strings.Replace(credentials, "%", "fail", 1)))
+	r.WritePolicy("failing", r.PolicyText("failing", more+strings.Replace(credentials, "%", "fail", 1)))
 	r.Reload()
 	return r
 }
@@ -72,7 +75,13 @@ const proof = `printf %s "$EXEC_TOKEN $SYSTEMD_TOKEN" | sha256sum >digest; mv di
 
 // command prepares a script, which proves that it has the credentials first.
 func (r *rig) command(script string, flags ...string) *exec.Cmd {
-	return r.Command(append(append([]string{"exec"}, flags...), "--", "sh", "-c", proof+script)...)
+	return r.prepare(flags, "sh", "-c", proof+script)
+}
+
+// prepare prepares any command, whose last argument is the marker.
+func (r *rig) prepare(flags []string, argv ...string) *exec.Cmd {
+	r.asked++
+	return r.Command(slices.Concat([]string{"exec"}, flags, []string{"--"}, argv, []string{string(r.marker)})...)
 }
 
 // runs runs a script to its end, with the exit code given, and returns what
@@ -122,7 +131,8 @@ func (r *rig) begin(t *testing.T, script string, flags ...string) *background {
 		return err == nil
 	})
 	r.delivered(t)
-	rows := r.list(t)
+	// The one before may still be on its way out.
+	rows := slices.DeleteFunc(r.list(t), func(row api.Sandbox) bool { return row.Result != nil })
 	if len(rows) != 1 || rows[0].State != "running" {
 		t.Fatalf("ps shows %+v, want one that is running", rows)
 	}

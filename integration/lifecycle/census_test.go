@@ -32,6 +32,10 @@ func take(r *testrig.Rig) census {
 	c["control groups"] = len(controlGroups(r))
 	left, _ := filepath.Glob("/tmp/runc-process*")
 	c["temporary files of the runtime"] = len(left)
+	if r.Target.Docker() {
+		c["directories of sandboxes"] = entries(r.Dir + "/run/docker")
+		maps.Copy(c, daemonsPart())
+	}
 	return c
 }
 

@@ -8,6 +8,7 @@ package lifecycle
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -49,8 +50,7 @@ func launch(t *testing.T, r *testrig.Rig, flags ...string) (*exec.Cmd, *bufio.Re
 // TestSandboxDiesWithinASecondHoweverItEnds covers every way an end can come
 // from outside, against a command whose processes resist.
 func TestSandboxDiesWithinASecondHoweverItEnds(t *testing.T) {
-	for _, runtime := range testrig.Runtimes {
-		r := testrig.Start(t, testrig.Options{Runtime: runtime})
+	onEachMaker(t, "", func(t *testing.T, r *testrig.Rig) {
 		for name, c := range map[string]struct {
 			flags []string
 			end   func(client *exec.Cmd)
@@ -61,7 +61,7 @@ func TestSandboxDiesWithinASecondHoweverItEnds(t *testing.T) {
 			"time limit":        {flags: []string{"--timeout", "300ms"}, end: func(*exec.Cmd) {}, code: 124},
 			"supervisor killed": {end: func(*exec.Cmd) { r.KillSupervisor() }, code: 125},
 		} {
-			t.Run(runtime+"/"+name, func(t *testing.T) {
+			t.Run(name, func(t *testing.T) {
 				client, _ := launch(t, r, c.flags...)
 				if n := sandboxProcesses(r); n < 4 {
 					t.Fatalf("control: only %d processes of the sandbox are seen", n)
@@ -81,46 +81,48 @@ func TestSandboxDiesWithinASecondHoweverItEnds(t *testing.T) {
 				}
 			})
 		}
-	}
+	})
 }
 
 // TestTimeLimitOfThePolicyHoldsAgainstALongerOneOfTheCaller also covers the
 // supervisor's clean stop, which tells the caller why.
 func TestTimeLimitOfThePolicyHoldsAgainstALongerOneOfTheCaller(t *testing.T) {
-	r := testrig.Start(t, testrig.Options{Policy: "limits: {timeout: 1s}"})
-	if got := r.Creel("exec", "--timeout", "1h", "--", "sleep", "1000"); got.Code != 124 {
-		t.Errorf("ended with %d, want 124: %s", got.Code, got.Stderr)
-	}
-	if got := r.Exec("sleep", "0.1"); got.Code != 0 {
-		t.Errorf("control: ended with %d: %s", got.Code, got.Stderr)
-	}
+	onEachMaker(t, "limits: {timeout: 1s}", func(t *testing.T, r *testrig.Rig) {
+		if got := r.Creel("exec", "--timeout", "1h", "--", "sleep", "1000"); got.Code != 124 {
+			t.Errorf("ended with %d, want 124: %s", got.Code, got.Stderr)
+		}
+		if got := r.Exec("sleep", "0.1"); got.Code != 0 {
+			t.Errorf("control: ended with %d: %s", got.Code, got.Stderr)
+		}
+	})
 }
 
 func TestCleanStopEndsAndTellsTheCaller(t *testing.T) {
-	r := testrig.Start(t, testrig.Options{})
-	client, _ := launch(t, r)
-	if len(controlGroups(r)) == 0 {
-		t.Fatal("control: no control group of the sandbox is seen")
-	}
-	r.StopSupervisor()
-	_ = client.Wait()
-	if code := client.ProcessState.ExitCode(); code != 137 && code != 125 {
-		t.Errorf("client ended with %d", code)
-	}
-	if n := sandboxProcesses(r); n != 0 {
-		t.Errorf("%d processes of the sandbox are left", n)
-	}
-	if left := controlGroups(r); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	if left, _ := filepath.Glob(r.Dir + "/run/*"); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
+	before := daemonsPart()
+	onEachMaker(t, "", func(t *testing.T, r *testrig.Rig) {
+		client, _ := launch(t, r)
+		if len(controlGroups(r)) == 0 || r.Target.Docker() && maps.Equal(daemonsPart(), before) {
+			t.Fatal("control: nothing of the sandbox is seen")
+		}
+		r.StopSupervisor()
+		_ = client.Wait()
+		if code := client.ProcessState.ExitCode(); code != 137 && code != 125 {
+			t.Errorf("client ended with %d", code)
+		}
+		if n := sandboxProcesses(r); n != 0 {
+			t.Errorf("%d processes of the sandbox are left", n)
+		}
+		if left := append(controlGroups(r), glob(r.Dir+"/run/*")...); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		if after := daemonsPart(); !maps.Equal(after, before) {
+			t.Errorf("the daemon had %v, and now %v", before, after)
+		}
+	})
 }
 
-// TestThreeHundredInvocationsLeaveNothing mixes every kind of end.
-func TestThreeHundredInvocationsLeaveNothing(t *testing.T) {
-	r := testrig.Start(t, testrig.Options{Policy: "limits: {timeout: 1m, pids: 64, output: 1MiB}"})
+// TestManyInvocationsLeaveNothing mixes every kind of end.
+func TestManyInvocationsLeaveNothing(t *testing.T) {
 	scripts := []struct {
 		script string
 		code   int
@@ -128,56 +130,77 @@ func TestThreeHundredInvocationsLeaveNothing(t *testing.T) {
 		{"true", 0}, {"exit 7", 7}, {"kill -9 $$", 137}, {"sleep 1000 & echo gone", 0},
 		{"nosuchcommand", 127}, {"yes", 137},
 	}
-	run := func(i int) {
-		c := scripts[i%len(scripts)]
-		if got := r.Shell(c.script); got.Code != c.code {
-			t.Fatalf("%q ended with %d, want %d: %.300s", c.script, got.Code, c.code, got.Stderr)
+	onEachMaker(t, "limits: {timeout: 1m, pids: 64, output: 1MiB}", func(t *testing.T, r *testrig.Rig) {
+		run := func(i int) {
+			c := scripts[i%len(scripts)]
+			if got := r.Shell(c.script); got.Code != c.code {
+				t.Fatalf("%q ended with %d, want %d: %.300s", c.script, got.Code, c.code, got.Stderr)
+			}
 		}
-	}
-	run(0) // what is made once, for all that follow
-	r.Eventually("idle", func() bool { return sandboxProcesses(r) == 0 })
-	before := take(r)
-	for i := range 300 {
-		run(i)
-	}
-	settle(t, r, before)
+		before := idle(t, r)
+		for i := range map[string]int{"crun": 300, "runc": 30, "docker": 50}[r.Target.Maker] {
+			run(i)
+		}
+		settle(t, r, before)
+	})
+}
+
+// idle runs a command, so that what is made once is there, and takes a census
+// when nothing of it is left.
+func idle(t *testing.T, r *testrig.Rig) census {
+	t.Helper()
+	r.Group()
+	r.Shell("true")
+	r.Eventually("idle", func() bool {
+		directories := entries(r.Dir+"/run/sandboxes") + len(glob(r.Dir+"/run/docker/"+strings.Repeat("[0-9a-f]", 12)))
+		return directories == 0 && len(list(t, r)) == 0 && len(controlGroups(r)) == 0
+	})
+	return take(r)
 }
 
 // TestKilledSupervisorLeavesNothingAfterItsRestart kills it at 20 moments,
 // in launches and in runs.
 func TestKilledSupervisorLeavesNothingAfterItsRestart(t *testing.T) {
-	r := testrig.Start(t, testrig.Options{})
-	r.Shell("true")
-	r.Eventually("idle", func() bool { return sandboxProcesses(r) == 0 })
-	before := take(r)
-	for i := range 20 {
-		clients := make([]*exec.Cmd, 3)
-		for j := range clients {
-			clients[j] = r.Command("exec", "--", "sh", "-c", "sleep 1000")
-			if err := clients[j].Start(); err != nil {
-				t.Fatal(err)
+	for target, apart := range map[testrig.Target]time.Duration{makers[0]: 7 * time.Millisecond, byDocker: 30 * time.Millisecond} {
+		t.Run(target.Maker, func(t *testing.T) {
+			r := testrig.Start(t, testrig.Options{Target: target})
+			before := idle(t, r)
+			for i := range 20 {
+				// Not to synchronise: to hit another moment of the launch each time.
+				killAndRestart(t, r, time.Duration(i)*apart)
 			}
-		}
-		// Not to synchronise: to hit another moment of the launch each time.
-		time.Sleep(time.Duration(i*7) * time.Millisecond)
-		r.KillSupervisor()
-		for _, client := range clients {
-			_ = client.Wait()
-			if code := client.ProcessState.ExitCode(); code != 125 {
-				t.Errorf("client ended with %d, want 125", code)
+			if got := r.Shell("exit 7"); got.Code != 7 {
+				t.Errorf("afterwards a command ended with %d: %s", got.Code, got.Stderr)
 			}
-		}
-		began := time.Now()
-		r.StartSupervisor()
-		r.Eventually("what it left is gone", func() bool { return sandboxProcesses(r) == 0 })
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("round %d: recovery took %v", i, took)
+			settle(t, r, before)
+		})
+	}
+}
+
+// killAndRestart kills the supervisor a while after three launches began.
+func killAndRestart(t *testing.T, r *testrig.Rig, after time.Duration) {
+	t.Helper()
+	clients := make([]*exec.Cmd, 3)
+	for j := range clients {
+		clients[j] = r.Command("exec", "--", "sh", "-c", "sleep 1000")
+		if err := clients[j].Start(); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if got := r.Shell("exit 7"); got.Code != 7 {
-		t.Errorf("afterwards a command ended with %d: %s", got.Code, got.Stderr)
+	time.Sleep(after)
+	r.KillSupervisor()
+	for _, client := range clients {
+		_ = client.Wait()
+		if code := client.ProcessState.ExitCode(); code != 125 {
+			t.Errorf("client ended with %d, want 125", code)
+		}
 	}
-	settle(t, r, before)
+	began := time.Now()
+	r.StartSupervisor()
+	r.Eventually("what it left is gone", func() bool { return sandboxProcesses(r) == 0 })
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("after %v: recovery took %v", after, took)
+	}
 }
 
 // TestTwoSupervisorsCannotShareARuntimeDirectory, but run side by side on

@@ -33,49 +33,61 @@ func list(t *testing.T, r *testrig.Rig, flags ...string) []row {
 	return reply.Sandboxes
 }
 
+// groupOf gives the control group of a sandbox: the engine names it.
+func groupOf(t *testing.T, r *testrig.Rig, id string) string {
+	t.Helper()
+	var one struct {
+		Cgroup string `json:"cgroup"`
+	}
+	if got := r.Creel("inspect", id); json.Unmarshal([]byte(got.Stdout), &one) != nil || one.Cgroup == "" {
+		t.Fatalf("inspect said %q %q", got.Stdout, got.Stderr)
+	}
+	return one.Cgroup
+}
+
 // TestListIsWhatTheKernelHas: what runs is listed, what the kernel has ended
 // behind the supervisor's back is not, and an ended one is a memory of -a.
 func TestListIsWhatTheKernelHas(t *testing.T) {
-	r := testrig.Start(t, testrig.Options{})
-	r.Group() // runs a command of its own, once
-	r.Eventually("idle", func() bool { return len(list(t, r)) == 0 })
-	client, _ := launch(t, r)
-	rows := list(t, r)
-	if len(rows) != 1 || rows[0].State != "running" || rows[0].Processes < 4 || rows[0].Pid == 0 {
-		t.Fatalf("control: a running sandbox is listed as %+v", rows)
-	}
-	if groups := controlGroups(r); !strings.Contains(strings.Join(groups, " "), rows[0].ID) {
-		t.Errorf("the listed %s is not among the kernel's %v", rows[0].ID, groups)
-	}
-	if err := syscall.Kill(rows[0].Pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	_ = client.Wait()
-	if code := client.ProcessState.ExitCode(); code != 137 {
-		t.Errorf("the client ended with %d, want 137", code)
-	}
-	r.Eventually("the ended sandbox is not listed", func() bool { return len(list(t, r)) == 0 })
-	if all := list(t, r, "-a"); len(all) == 0 || all[0].ID != rows[0].ID || all[0].State != "ended" {
-		t.Errorf("ps -a lists %+v", all)
-	}
+	onEachMaker(t, "", func(t *testing.T, r *testrig.Rig) {
+		r.Group() // runs a command of its own, once
+		r.Eventually("idle", func() bool { return len(list(t, r)) == 0 })
+		client, _ := launch(t, r)
+		rows := list(t, r)
+		if len(rows) != 1 || rows[0].State != "running" || rows[0].Processes < 4 || rows[0].Pid == 0 {
+			t.Fatalf("control: a running sandbox is listed as %+v", rows)
+		}
+		if groups := controlGroups(r); len(groups) == 0 || !strings.Contains(groups[0], groupOf(t, r, rows[0].ID)) {
+			t.Errorf("the listed %s is not among the kernel's %v", rows[0].ID, groups)
+		}
+		if err := syscall.Kill(rows[0].Pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		_ = client.Wait()
+		if code := client.ProcessState.ExitCode(); code != 137 {
+			t.Errorf("the client ended with %d, want 137", code)
+		}
+		r.Eventually("the ended sandbox is not listed", func() bool { return len(list(t, r)) == 0 })
+		if all := list(t, r, "-a"); len(all) == 0 || all[0].ID != rows[0].ID || all[0].State != "ended" {
+			t.Errorf("ps -a lists %+v", all)
+		}
+	})
 }
 
 // TestWeakerModeIsNamedInTheList: without a user namespace the other promises
 // still hold, and the list says what was given up.
 func TestWeakerModeIsNamedInTheList(t *testing.T) {
-	for _, runtime := range testrig.Runtimes {
-		r := testrig.Start(t, testrig.Options{Runtime: runtime, Policy: "userNamespace: off"})
+	onEachMaker(t, "userNamespace: off", func(t *testing.T, r *testrig.Rig) {
 		client, _ := launch(t, r)
 		if rows := list(t, r); len(rows) != 1 || fmt.Sprint(rows[0].Weaker) != "[userNamespace: off]" {
-			t.Errorf("%s: listed as %+v", runtime, rows)
+			t.Errorf("listed as %+v", rows)
 		}
 		_ = client.Process.Kill()
 		_ = client.Wait()
 		got := r.Shell(`grep -cE "^Cap(Inh|Prm|Eff|Bnd|Amb):.0{16}$" /proc/self/status; id -u`)
 		if want := fmt.Sprintf("5\n%d\n", testrig.User); got.Stdout != want {
-			t.Errorf("%s: said %q, want %q: %s", runtime, got.Stdout, want, got.Stderr)
+			t.Errorf("said %q, want %q: %s", got.Stdout, want, got.Stderr)
 		}
-	}
+	})
 	r := testrig.Start(t, testrig.Options{})
 	client, _ := launch(t, r)
 	if rows := list(t, r); len(rows) != 1 || len(rows[0].Weaker) != 0 {

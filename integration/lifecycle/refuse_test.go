@@ -28,51 +28,50 @@ func refused(t *testing.T, what string, got testrig.Result, names ...string) {
 
 // TestBadRequestsAreRefusedClearly and leave nothing behind.
 func TestBadRequestsAreRefusedClearly(t *testing.T) {
-	r := testrig.Start(t, testrig.Options{Policy: "env: {FIXED: yes-it-is}"})
-	r.WritePolicy("gone", strings.ReplaceAll(r.PolicyText("gone", ""), r.Workspace, r.Dir+"/gone"))
-	r.WritePolicy("linked", strings.ReplaceAll(r.PolicyText("linked", ""), r.Workspace, r.Dir+"/link"))
-	r.WritePolicy("others", r.PolicyText("others", `callers: {users: ["1"]}`))
-	r.WritePolicy("nobody", r.PolicyText("nobody", "user: no-such-user"))
-	r.WritePolicy("helper", r.PolicyText("helper", `credentials: [{env: TOKEN, from: "exec:/usr/bin/false"}]`))
-	r.WritePolicy("missing", r.PolicyText("missing", `credentials: [{env: TOKEN, from: "systemd:no-such"}]`))
-	r.WritePolicy("unserved", r.PolicyText("unserved", "network: {gateway: "+unserved(t)+"}"))
-	if err := os.Symlink(r.Workspace, r.Dir+"/link"); err != nil {
-		t.Fatal(err)
-	}
-	r.Reload()
-	cases := []struct {
-		args  []string
-		names []string
-	}{
-		{[]string{"--policy", "no-such", "--", "true"}, []string{"no-such", "exec-default"}},
-		{[]string{"--policy", "others", "--", "true"}, []string{"others"}},
-		{[]string{"--policy", "gone", "--", "true"}, []string{r.Dir + "/gone", "does not exist"}},
-		{[]string{"--policy", "linked", "--", "true"}, []string{r.Dir + "/link", "symlink"}},
-		{[]string{"--policy", "nobody", "--", "true"}, []string{"no-such-user"}},
-		{[]string{"--policy", "helper", "--", "true"}, []string{"TOKEN", "/usr/bin/false"}},
-		{[]string{"--policy", "missing", "--", "true"}, []string{"TOKEN", "no-such"}},
-		{[]string{"--policy", "unserved", "--", "true"}, []string{"unserved", "127.0.0.1:", "connection refused"}},
-		{[]string{"--cwd", "/proc/self", "--", "true"}, []string{"/proc/self"}},
-		{[]string{"--cwd", "/no/where", "--", "true"}, []string{"/no/where"}},
-		{[]string{"--cwd", "relative", "--", "true"}, []string{"relative"}},
-		{[]string{"-e", "FIXED=no", "--", "true"}, []string{"FIXED"}},
-		{[]string{"--timeout", "-1s", "--", "true"}, []string{"timeout"}},
-		{[]string{}, nil},
-	}
-	for _, c := range cases { // so that what is made once, such as a policy's root, is there
-		r.Creel(append([]string{"exec"}, c.args...)...)
-	}
-	r.Group()
-	r.Eventually("idle", func() bool { return len(controlGroups(r)) == 0 })
-	before := take(r)
-	for _, c := range cases {
-		refused(t, strings.Join(c.args, " ")[:min(60, len(strings.Join(c.args, " ")))], r.Creel(append([]string{"exec"}, c.args...)...), c.names...)
-	}
-	large := strings.Fields(strings.Repeat(strings.Repeat("x", 100<<10)+" ", 10))
-	if got := r.Exec(append([]string{"sh", "-c", "echo $#", "sh"}, large...)...); got.Stdout != "10\n" {
-		t.Errorf("control: 1 MiB of arguments: said %q: %s", got.Stdout, got.Stderr)
-	}
-	settle(t, r, before)
+	onEachMaker(t, "env: {FIXED: yes-it-is}", func(t *testing.T, r *testrig.Rig) {
+		r.WritePolicy("gone", strings.ReplaceAll(r.PolicyText("gone", ""), r.Workspace, r.Dir+"/gone"))
+		r.WritePolicy("linked", strings.ReplaceAll(r.PolicyText("linked", ""), r.Workspace, r.Dir+"/link"))
+		r.WritePolicy("others", r.PolicyText("others", `callers: {users: ["1"]}`))
+		r.WritePolicy("nobody", r.PolicyText("nobody", "user: no-such-user"))
+		r.WritePolicy("helper", r.PolicyText("helper", `credentials: [{env: TOKEN, from: "exec:/usr/bin/false"}]`))
+		r.WritePolicy("missing", r.PolicyText("missing", `credentials: [{env: TOKEN, from: "systemd:no-such"}]`))
+		r.WritePolicy("unserved", r.PolicyText("unserved", "network: {gateway: "+unserved(t)+"}"))
+		if err := os.Symlink(r.Workspace, r.Dir+"/link"); err != nil {
+			t.Fatal(err)
+		}
+		r.Reload()
+		cases := []struct {
+			args  []string
+			names []string
+		}{
+			{[]string{"--policy", "no-such", "--", "true"}, []string{"no-such", "exec-default"}},
+			{[]string{"--policy", "others", "--", "true"}, []string{"others"}},
+			{[]string{"--policy", "gone", "--", "true"}, []string{r.Dir + "/gone", "does not exist"}},
+			{[]string{"--policy", "linked", "--", "true"}, []string{r.Dir + "/link", "symlink"}},
+			{[]string{"--policy", "nobody", "--", "true"}, []string{"no-such-user"}},
+			{[]string{"--policy", "helper", "--", "true"}, []string{"TOKEN", "/usr/bin/false"}},
+			{[]string{"--policy", "missing", "--", "true"}, []string{"TOKEN", "no-such"}},
+			{[]string{"--policy", "unserved", "--", "true"}, []string{"unserved", "127.0.0.1:", "connection refused"}},
+			{[]string{"--cwd", "/proc/self", "--", "true"}, []string{"/proc/self"}},
+			{[]string{"--cwd", "/no/where", "--", "true"}, []string{"/no/where"}},
+			{[]string{"--cwd", "relative", "--", "true"}, []string{"relative"}},
+			{[]string{"-e", "FIXED=no", "--", "true"}, []string{"FIXED"}},
+			{[]string{"--timeout", "-1s", "--", "true"}, []string{"timeout"}},
+			{[]string{}, nil},
+		}
+		for _, c := range cases { // so that what is made once, such as a policy's root, is there
+			r.Creel(append([]string{"exec"}, c.args...)...)
+		}
+		before := idle(t, r)
+		for _, c := range cases {
+			refused(t, strings.Join(c.args, " ")[:min(60, len(strings.Join(c.args, " ")))], r.Creel(append([]string{"exec"}, c.args...)...), c.names...)
+		}
+		large := strings.Fields(strings.Repeat(strings.Repeat("x", 100<<10)+" ", 10))
+		if got := r.Exec(append([]string{"sh", "-c", "echo $#", "sh"}, large...)...); got.Stdout != "10\n" {
+			t.Errorf("control: 1 MiB of arguments: said %q: %s", got.Stdout, got.Stderr)
+		}
+		settle(t, r, before)
+	})
 }
 
 // unserved is an address of the loopback where nothing listens.
@@ -122,9 +121,7 @@ func TestFullDiskIsRefusedClearly(t *testing.T) {
 		}
 	})
 	r.StartSupervisor()
-	r.Group()
-	r.Eventually("idle", func() bool { return len(controlGroups(r)) == 0 })
-	before := take(r)
+	before := idle(t, r)
 	fill := filepath.Join(run, "fill")
 	full := make([]byte, 1<<20)
 	if err := os.WriteFile(fill, full, 0o600); err == nil {

@@ -21,8 +21,7 @@ import (
 const kept = "logs: {keep: 64KiB}"
 
 func TestExitCodesAreTheCommandsOwn(t *testing.T) {
-	for _, runtime := range testrig.Runtimes {
-		r := testrig.Start(t, testrig.Options{Runtime: runtime})
+	onEachMaker(t, "", func(t *testing.T, r *testrig.Rig) {
 		if err := os.WriteFile(r.Workspace+"/data", []byte("no program\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -41,36 +40,44 @@ func TestExitCodesAreTheCommandsOwn(t *testing.T) {
 			{143, []string{"sh", "-c", "kill -TERM $$"}},
 		} {
 			if got := r.Exec(c.args...); got.Code != c.code {
-				t.Errorf("%s: %v ended with %d, want %d: %s", runtime, c.args, got.Code, c.code, got.Stderr)
+				t.Errorf("%v ended with %d, want %d: %s", c.args, got.Code, c.code, got.Stderr)
 			}
 		}
-	}
+	})
 }
 
 // TestStreamsKeepBytesAndOrder sends every byte value through, both where the
 // command has the caller's own pipes and where the supervisor moves them.
 func TestStreamsKeepBytesAndOrder(t *testing.T) {
+	for _, target := range makers {
+		for _, more := range []string{"", kept} {
+			t.Run(target.Maker+" "+more, func(t *testing.T) {
+				streams(t, testrig.Start(t, testrig.Options{Target: target, Policy: more}))
+			})
+		}
+	}
+}
+
+func streams(t *testing.T, r *testrig.Rig) {
+	t.Helper()
 	data := make([]byte, 3<<20)
 	rand.Read(data)
-	for _, more := range []string{"", kept} {
-		r := testrig.Start(t, testrig.Options{Policy: more})
-		cmd := r.Command("exec", "-i", "--", "sh", "-c", "tee /dev/stderr")
-		cmd.Stdin = bytes.NewReader(data)
-		if got := r.Run(cmd); got.Code != 0 || got.Stdout != string(data) || got.Stderr != string(data) {
-			t.Errorf("%q: %d bytes went in, %d and %d came out, code %d", more, len(data), len(got.Stdout), len(got.Stderr), got.Code)
-		}
-		both := r.Command("exec", "--", "sh", "-c", "for i in $(seq 500); do echo o$i; echo e$i >&2; done")
-		out, err := both.CombinedOutput() // one pipe for both, like 2>&1
-		var want strings.Builder
-		for i := 1; i <= 500; i++ {
-			fmt.Fprintf(&want, "o%d\ne%d\n", i, i)
-		}
-		if err != nil || string(out) != want.String() {
-			t.Errorf("%q: two streams in one pipe lost their order: %v", more, err)
-		}
-		if got := r.Exec("cat"); got.Code != 0 || got.Stdout != "" {
-			t.Errorf("%q: without -i, cat read %q", more, got.Stdout)
-		}
+	cmd := r.Command("exec", "-i", "--", "sh", "-c", "tee /dev/stderr")
+	cmd.Stdin = bytes.NewReader(data)
+	if got := r.Run(cmd); got.Code != 0 || got.Stdout != string(data) || got.Stderr != string(data) {
+		t.Errorf("%d bytes went in, %d and %d came out, code %d", len(data), len(got.Stdout), len(got.Stderr), got.Code)
+	}
+	both := r.Command("exec", "--", "sh", "-c", "for i in $(seq 500); do echo o$i; echo e$i >&2; done")
+	out, err := both.CombinedOutput() // one pipe for both, like 2>&1
+	var want strings.Builder
+	for i := 1; i <= 500; i++ {
+		fmt.Fprintf(&want, "o%d\ne%d\n", i, i)
+	}
+	if err != nil || string(out) != want.String() {
+		t.Errorf("two streams in one pipe lost their order: %v", err)
+	}
+	if got := r.Exec("cat"); got.Code != 0 || got.Stdout != "" {
+		t.Errorf("without -i, cat read %q", got.Stdout)
 	}
 }
 
@@ -121,50 +128,52 @@ func peakMemory(t *testing.T, pid int) int {
 
 // TestTerminalIsMadeInsideTheSandbox drives a real terminal from outside.
 func TestTerminalIsMadeInsideTheSandbox(t *testing.T) {
-	r := testrig.Start(t, testrig.Options{})
-	cmd := r.Command("exec", "-it", "--", "sh", "-c",
-		`test -t 0 && test -t 1 && test -t 2 && tty && stty size && read line && echo "got $line" && ls -l /proc/self/fd/0 | grep -o '/dev/.*'`)
-	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 33, Cols: 77})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer terminal.Close()
-	if _, err := terminal.WriteString("hello\n"); err != nil {
-		t.Fatal(err)
-	}
-	out, _ := io.ReadAll(terminal) // EIO at the end of a terminal
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
-	for _, want := range []string{"/dev/pts/0\r\n", "33 77\r\n", "got hello\r\n"} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("the terminal showed %q, without %q", out, want)
+	onEachMaker(t, "", func(t *testing.T, r *testrig.Rig) {
+		cmd := r.Command("exec", "-it", "--", "sh", "-c",
+			`test -t 0 && test -t 1 && test -t 2 && tty && stty size && read line && echo "got $line" && ls -l /proc/self/fd/0 | grep -o '/dev/.*'`)
+		terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 33, Cols: 77})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if got := r.Exec("sh", "-c", "test -t 0 || test -t 1"); got.Code == 0 {
-		t.Error("control: a command without -t has a terminal")
-	}
+		defer terminal.Close()
+		if _, err := terminal.WriteString("hello\n"); err != nil {
+			t.Fatal(err)
+		}
+		out, _ := io.ReadAll(terminal) // EIO at the end of a terminal
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+		for _, want := range []string{"/dev/pts/0\r\n", "33 77\r\n", "got hello\r\n"} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("the terminal showed %q, without %q", out, want)
+			}
+		}
+		if got := r.Exec("sh", "-c", "test -t 0 || test -t 1"); got.Code == 0 {
+			t.Error("control: a command without -t has a terminal")
+		}
+	})
 }
 
 // TestOrdinaryToolsWork runs what an agent uses, in a sandbox as it comes.
 func TestOrdinaryToolsWork(t *testing.T) {
-	r := testrig.Start(t, testrig.Options{Policy: "limits: {timeout: 2m, pids: 256, memory: 1GiB}"})
-	for name, script := range map[string]string{
-		"bash and coreutils": `bash -c 'a=(1 2 3); [[ ${#a[@]} = 3 ]]' && seq 10 | sort -rn | head -1 | grep -qx 10 && cp /etc/passwd p && stat p && date`,
-		"git":                `git init -q g && cd g && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m m && git log --oneline | grep -q m`,
-		"python3": `/usr/bin/python3 -c 'import subprocess,threading,socket,ssl,tempfile,sqlite3,multiprocessing as m
+	onEachMaker(t, "limits: {timeout: 2m, pids: 256, memory: 1GiB}", func(t *testing.T, r *testrig.Rig) {
+		for name, script := range map[string]string{
+			"bash and coreutils": `bash -c 'a=(1 2 3); [[ ${#a[@]} = 3 ]]' && seq 10 | sort -rn | head -1 | grep -qx 10 && cp /etc/passwd p && stat p && date`,
+			"git":                `git init -q g && cd g && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m m && git log --oneline | grep -q m`,
+			"python3": `/usr/bin/python3 -c 'import subprocess,threading,socket,ssl,tempfile,sqlite3,multiprocessing as m
 print(m.Pool(2).map(abs,[-1,-2])); tempfile.TemporaryFile(); t=threading.Thread(target=lambda:0); t.start(); t.join()'`,
-		"node":              `node -e 'require("child_process").execSync("true"); require("fs").writeFileSync("n","1"); new (require("worker_threads").Worker)("1",{eval:true})'`,
-		"gcc, make and tar": `printf 'int main(){return 0;}' >c.c && printf 'c: c.c\n\tgcc -o c c.c\n' >Makefile && make -s && ./c && tar cf t.tar c.c && tar tf t.tar | grep -q c.c`,
-	} {
-		if got := r.Creel("exec", "--", "sh", "-ec", "mkdir -p /tmp/w; cd /tmp/w; "+script); got.Code != 0 {
-			t.Errorf("%s: ended with %d: %s%s", name, got.Code, got.Stdout, got.Stderr)
+			"node":              `node -e 'require("child_process").execSync("true"); require("fs").writeFileSync("n","1"); new (require("worker_threads").Worker)("1",{eval:true})'`,
+			"gcc, make and tar": `printf 'int main(){return 0;}' >c.c && printf 'c: c.c\n\tgcc -o c c.c\n' >Makefile && make -s && ./c && tar cf t.tar c.c && tar tf t.tar | grep -q c.c`,
+		} {
+			if got := r.Creel("exec", "--", "sh", "-ec", "mkdir -p /tmp/w; cd /tmp/w; "+script); got.Code != 0 {
+				t.Errorf("%s: ended with %d: %s%s", name, got.Code, got.Stdout, got.Stderr)
+			}
 		}
-	}
-	if got := r.Creel("exec", "--", "sh", "-ec", "git commit nothing"); got.Code == 0 {
-		t.Error("control: a failing tool is not seen")
-	}
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Error(err)
-	}
+		if got := r.Creel("exec", "--", "sh", "-ec", "git commit nothing"); got.Code == 0 {
+			t.Error("control: a failing tool is not seen")
+		}
+		if _, err := exec.LookPath("git"); err != nil {
+			t.Error(err)
+		}
+	})
 }
