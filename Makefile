@@ -49,6 +49,23 @@ unit: ## the tests of the packages alone, under the race detector
 integration: ## the tests that drive the real binaries and a real systemd (as root)
 	go -C .ci/tools run ./ci build integration
 
+.PHONY: bench
+bench: ## measure creel beside its peers into bin/bench (as root); ARGS=-quick for a first look
+	integration/setup bench
+	$(MAKE) --no-print-directory build
+	go run ./integration/bench $(ARGS)
+
+.PHONY: bench-inner
+bench-inner: ## the Go benchmarks of the inner parts, compared with the last run of this
+	integration/setup build
+	integration/bench/inner $(ARGS)
+
+.PHONY: profile
+profile: ## where the time of a launch goes: steps, processors, system calls (as root)
+	integration/setup bench
+	$(MAKE) --no-print-directory build
+	go run ./integration/bench -profile $(ARGS)
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, shellcheck
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w these: $$unformatted"; exit 1; }

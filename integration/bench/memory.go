@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/creel-sandbox/creel/runner/client"
+)
+
+// measureMemory reads what the kernel charges to the processes that wait.
+func (b *bench) measureMemory(ctx context.Context) {
+	for _, c := range b.rigs {
+		p := &pool{creel: c, policy: warm}
+		_, err := p.settle(ctx)
+		b.tb.check(err)
+		b.addMemory("creeld, "+c.maker, []int{c.Pid()})
+		reply, err := c.Ps(ctx, false)
+		b.tb.check(err)
+		var each []float64
+		for _, sandbox := range reply.Sandboxes {
+			if sandbox.State == warm && sandbox.Policy == warm {
+				each = append(each, pss(descendants(sandbox.Pid)))
+			}
+		}
+		row := MemoryRow{What: "one idle warm sandbox, " + c.maker, Of: len(each)}
+		if len(each) == 0 {
+			row.Note = "no sandbox waited"
+		} else {
+			row.MiB, row.Low, row.High = middle(each), quantile(each, .1), quantile(each, .9)
+		}
+		b.report.Memory = append(b.report.Memory, row)
+		b.addRunning(ctx, c)
+	}
+}
+
+// addRunning is a sandbox whose command sleeps, the command left out.
+func (b *bench) addRunning(ctx context.Context, c *creel) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	started := make(chan string, 1)
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(ctx, &client.Exec{Request: b.request(cold, "sleep", "1000"), Started: func(id string) { started <- id }})
+		done <- err
+	}()
+	select {
+	case id := <-started:
+		reply, err := c.Inspect(ctx, id)
+		b.tb.check(err)
+		b.addMemory("creel-init of a sandbox at work, "+c.maker, []int{reply.Sandbox.Pid})
+	case err := <-done:
+		b.report.Memory = append(b.report.Memory, MemoryRow{What: "creel-init of a sandbox at work, " + c.maker, Note: fmt.Sprint(err)})
+		return
+	}
+	end()
+	<-done
+}
+
+func (b *bench) addMemory(what string, pids []int) {
+	mib := pss(pids)
+	b.report.Memory = append(b.report.Memory, MemoryRow{What: what, Of: 1, MiB: mib, Low: mib, High: mib})
+}
+
+// pss is the proportional set size of processes, in MiB: pages shared with
+// others count by their share (proc_pid_smaps(5)).
+func pss(pids []int) float64 {
+	total := 0.0
+	for _, pid := range pids {
+		file, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if err != nil {
+			continue // it has ended
+		}
+		for lines := bufio.NewScanner(file); lines.Scan(); {
+			if rest, ok := strings.CutPrefix(lines.Text(), "Pss:"); ok {
+				kib, _ := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(rest, "kB")), 64)
+				total += kib / 1024
+			}
+		}
+		file.Close()
+	}
+	return total
+}
+
+// descendants are a process and all below it.
+func descendants(pid int) []int {
+	all := []int{pid}
+	for i := 0; i < len(all); i++ {
+		all = append(all, children(all[i])...)
+	}
+	return all
+}

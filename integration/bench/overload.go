@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/client"
+)
+
+const (
+	overloadCallers = 200
+	probePause      = 20 * time.Millisecond
+)
+
+// measureOverload has far more callers than the machine can serve, and sees
+// what they get, and whether an operator is still answered meanwhile.
+func (b *bench) measureOverload(ctx context.Context) {
+	c := b.rig("crun")
+	if c == nil {
+		b.report.problem("overload: there is no supervisor with crun")
+		return
+	}
+	p := &pool{creel: c, policy: warm}
+	_, err := p.settle(ctx)
+	b.tb.check(err)
+	before := c.steady()
+	target, end := b.sleeper(ctx, c)
+	row := OverloadRow{Callers: overloadCallers, Seconds: b.overload.Seconds(), Refusals: map[string]int{}}
+	busy, stop := context.WithTimeout(ctx, b.overload)
+	defer stop()
+	var all sync.WaitGroup
+	all.Go(func() { b.probe(busy, c, target, &row) })
+	served := c.flood(ctx, busy, b, &row)
+	all.Wait()
+	end()
+	row.Served = len(served)
+	row.P50, row.P99 = quantile(served, .5), quantile(served, .99)
+	_, err = p.settle(ctx)
+	b.tb.check(err)
+	row.Leaks = c.leaks(before)
+	b.report.leaked("after overload", row.Leaks)
+	b.report.Overload = &row
+}
+
+// flood calls until busy ends, and lets the calls under way come to theirs.
+// A refusal is no reason to call again at once.
+func (c *creel) flood(ctx, busy context.Context, b *bench, row *OverloadRow) []float64 {
+	var mu sync.Mutex
+	var served []float64
+	var callers sync.WaitGroup
+	once := c.once(b, warm)
+	for range overloadCallers {
+		callers.Go(func() {
+			for busy.Err() == nil {
+				took, err := timed(ctx, once)
+				mu.Lock()
+				if err == nil {
+					served = append(served, took)
+				} else {
+					row.Refusals[reason(err)]++
+				}
+				mu.Unlock()
+				if err != nil {
+					_ = sleep(busy, 100*time.Millisecond)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	return served
+}
+
+// reason is a refusal's stable word, or all of another error.
+func reason(err error) string {
+	var refused *api.Error
+	if errors.As(err, &refused) {
+		return refused.Code
+	}
+	return err.Error()
+}
+
+// sleeper is a sandbox for kill to send signals to.
+func (b *bench) sleeper(ctx context.Context, c *creel) (id string, end func()) {
+	started, done := make(chan string, 1), make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		_, err := c.Exec(ctx, &client.Exec{Request: b.request(packed, "sleep", "100000"), Started: func(id string) { started <- id }})
+		done <- err
+	}()
+	select {
+	case id = <-started:
+	case err := <-done:
+		b.tb.check(fmt.Errorf("start a sandbox: %w", err))
+	}
+	return id, func() { cancel(); <-done }
+}
+
+// probe asks what an operator asks. SIGCONT does a running command nothing.
+func (b *bench) probe(ctx context.Context, c *creel, id string, row *OverloadRow) {
+	var ps, kill []float64
+	for ctx.Err() == nil {
+		took, err := timed(context.WithoutCancel(ctx), func(ctx context.Context) error { _, err := c.Ps(ctx, false); return err })
+		ps = append(ps, took)
+		if err != nil {
+			row.Refusals["ps: "+reason(err)]++
+		}
+		took, err = timed(context.WithoutCancel(ctx), func(ctx context.Context) error {
+			_, err := c.Kill(ctx, api.KillRequest{IDs: []string{id}, Signal: int(unix.SIGCONT)})
+			return err
+		})
+		kill = append(kill, took)
+		if err != nil {
+			row.Refusals["kill: "+reason(err)]++
+		}
+		_ = sleep(ctx, probePause)
+	}
+	row.Ps50, row.Ps99, row.Kill50, row.Kill99 = quantile(ps, .5), quantile(ps, .99), quantile(kill, .5), quantile(kill, .99)
+	row.Probes = len(ps)
+}
