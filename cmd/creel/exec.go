@@ -133,6 +133,9 @@ func ended(result *api.Result) error {
 		told.Message, told.Hint = "the command was ended: it wrote more output than its policy allows", explain
 	case api.ReasonOOM:
 		told.Message, told.Hint = "the command was ended: it used more memory than its policy allows", explain
+	case api.ReasonLost:
+		told.Message = "the sandbox was ended from outside, by neither the command nor creel"
+		told.Hint = "a Docker daemon that is restarted ends what runs, unless its live-restore is on; the supervisor's log may say more: journalctl -u creeld"
 	case api.ReasonKilled:
 		told.Message = "the sandbox was ended by an operator, or because the supervisor stopped"
 	case api.ReasonNotFound:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sys/unix"
@@ -62,16 +64,20 @@ func groupID(name string) (int, bool) {
 	return gid, err == nil
 }
 
-// listen makes one socket. It is never open to more than it ends up with:
-// the mask keeps everybody out until the group is set.
+// listen makes one socket. It is never open to more than it ends up with: its
+// mode is set before it has a name (unix(7): bind(2) takes the mode of the
+// descriptor), and not by umask(2), which is the whole process's.
 func listen(path string, gid int, grouped bool) (net.Listener, error) {
 	// The lock is held, so a socket here is one that a killed supervisor left.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove old socket: %w", err)
 	}
-	old := unix.Umask(0o177)
-	listener, err := net.Listen("unix", path)
-	unix.Umask(old)
+	config := net.ListenConfig{Control: func(_, _ string, socket syscall.RawConn) error {
+		var chmodErr error
+		err := socket.Control(func(fd uintptr) { chmodErr = unix.Fchmod(int(fd), 0o600) })
+		return errors.Join(err, chmodErr)
+	}}
+	listener, err := config.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}

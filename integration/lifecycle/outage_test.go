@@ -160,11 +160,11 @@ func TestDockerDaemonKilledAmidTwentyInvocations(t *testing.T) {
 	killed := 0
 	for i, w := range all[7:] {
 		_ = w.client.Wait()
-		if bytes.Contains(w.stderr.Bytes(), []byte("by an operator")) {
+		if bytes.Contains(w.stderr.Bytes(), []byte("ended by an operator")) {
 			killed++
 			continue
 		}
-		w.ends(t, fmt.Sprintf("invocation %d, by the daemon", i+7), "signaled", 137, "")
+		w.ends(t, fmt.Sprintf("invocation %d, by the daemon", i+7), "lost", 137, "creel: error: the sandbox was ended from outside")
 	}
 	if killed != 1 {
 		t.Errorf("%d invocations say that an operator has ended them, want the one that was", killed)

@@ -55,6 +55,7 @@ const (
 	ReasonKilled        = "killed"
 	ReasonCallerGone    = "caller-gone"
 	ReasonOOM           = "oom"
+	ReasonLost          = "lost" // ended from outside: by neither the command nor creel
 	ReasonNotFound      = "not-found"
 	ReasonNotExecutable = "not-executable"
 	ReasonFailed        = "failed"

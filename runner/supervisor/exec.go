@@ -165,10 +165,10 @@ func (s *Supervisor) result(inv *invocation, exit initproto.Exit, err error) *ap
 		r.Reason, r.ExitCode = api.ReasonExited, exit.Code
 	case err == nil:
 		r.Reason, r.ExitCode, r.Signal = api.ReasonSignaled, api.ExitSignal+exit.Signal, exit.Signal
-	default: // the init ended without a report: the kernel or the command ended it
-		r.Reason, r.ExitCode, r.Signal = api.ReasonSignaled, api.ExitSignal+int(unix.SIGKILL), int(unix.SIGKILL)
+	default: // the init ended without a report, and no process in its sandbox can end it (pid_namespaces(7))
+		r.Reason, r.ExitCode, r.Signal = api.ReasonLost, api.ExitSignal+int(unix.SIGKILL), int(unix.SIGKILL)
 	}
-	if r.Reason == api.ReasonSignaled && r.Signal == int(unix.SIGKILL) && inv.outOfMemory() {
+	if (r.Reason == api.ReasonSignaled || r.Reason == api.ReasonLost) && r.Signal == int(unix.SIGKILL) && inv.outOfMemory() {
 		r.Reason = api.ReasonOOM
 	}
 	if err != nil && !errors.Is(err, initproto.ErrGone) {

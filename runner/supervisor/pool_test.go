@@ -139,8 +139,10 @@ func TestSandboxThatEndsWhileItWaitsIsReplaced(t *testing.T) {
 		t.Errorf("the other one is gone as well: %v", again)
 	}
 	r.mu.Lock()
-	check(t, unix.Kill(r.warm[ids[1]].sandbox.Pid, unix.SIGKILL))
+	w := r.warm[ids[1]]
 	r.mu.Unlock()
+	check(t, unix.Kill(w.sandbox.Pid, unix.SIGKILL))
+	r.eventually("it has ended", func() bool { return !w.waits() })
 	if c := r.run("true"); c.err != nil || c.result.ID == ids[1] {
 		t.Errorf("%v in %s", c.err, ids[1])
 	}
