@@ -62,7 +62,7 @@ func TestExhaustionStaysInTheSandbox(t *testing.T) {
 			{"threads", "pids", []string{"python3", "-c", threads}, "RuntimeError", 30, 48},
 			{"processes", "pids", []string{"python3", "-c", processes}, "BlockingIOError", 30, 48},
 			// Those of a sandbox count against root's on the host too.
-			{"pending signals", "pids", []string{"python3", "-c", signals}, "EAGAIN", 200, 256},
+			{"pending signals", "pids", []string{"python3", "-c", signals}, "EAGAIN", 150, 256},
 		} {
 			run := s.begin(t, c.policy, c.argv...)
 			got, err := strconv.Atoi(run.said["ready"])
