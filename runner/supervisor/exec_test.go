@@ -139,10 +139,12 @@ func TestCallerThatDoesNotReadHoldsNothingUp(t *testing.T) {
 				result, _ := r.Exec(t.Context(), server.Peer{}, shell("head -c 500000 /dev/zero; touch done"), stdio, nil, func(string) {})
 				done <- result
 			}()
-			r.eventually("the pipe is full", func() bool {
+			r.eventually("it runs, and the pipe is full", func() bool {
 				n, err := unix.IoctlGetInt(int(out.Fd()), unix.TIOCINQ)
 				check(t, err)
-				return n > 60000
+				list, err := r.Ps(t.Context(), false)
+				check(t, err)
+				return n > 60000 && len(list.Sandboxes) == 1 && list.Sandboxes[0].State == "running"
 			})
 			began := time.Now()
 			stop(r)

@@ -50,11 +50,34 @@ var launchSteps = []step{
 // unwinds what was done.
 func (s *Supervisor) launch(ctx context.Context, inv *invocation) error {
 	if len(inv.done) == 0 {
-		if err := s.runSteps(ctx, inv, true); err != nil {
+		if err := s.turn(ctx, inv); err != nil {
+			return err
+		}
+		err := s.runSteps(ctx, inv, true)
+		<-s.launches
+		if err != nil {
 			return err
 		}
 	}
 	return s.runSteps(ctx, inv, false)
+}
+
+// turn waits until the invocation may be launched: not too many are at once.
+// Whoever returns without an error must take one value from s.launches.
+func (s *Supervisor) turn(ctx context.Context, inv *invocation) error {
+	timer := time.NewTimer(launchWait)
+	defer timer.Stop()
+	select {
+	case s.launches <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-inv.abandoned:
+		return context.Canceled // launchFailed says who stopped it
+	case <-timer.C:
+		return &api.Error{Code: api.CodeBusy, Message: "too many commands are waiting to be started", ExitCode: api.ExitFailed,
+			Hint: "wait for some to end; creel ps lists them"}
+	}
 }
 
 // runSteps runs those steps that can be done ahead of a command, or the others.

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,9 @@ const maxInvocations = 1024
 // maxPerCaller bounds those of one uid among them, so that no caller can keep
 // the others out.
 const maxPerCaller = maxInvocations / 2
+
+// launchWait bounds how long an invocation waits for its turn to be launched.
+const launchWait = time.Minute
 
 // keptEnded is how many ended invocations `ps -a` and `inspect` still know.
 const keptEnded = 256
@@ -62,6 +66,9 @@ type Supervisor struct {
 	versions versions
 
 	pool *pool
+	// launches holds one value for each launch under way, so that many at once
+	// do not slow down one another, and an operator, to a standstill.
+	launches chan struct{}
 
 	mu     sync.Mutex
 	closed bool
@@ -77,7 +84,7 @@ var _ server.Backend = (*Supervisor)(nil)
 // New makes a supervisor from a first load that must succeed, and ends what a
 // former one left behind.
 func New(ctx context.Context, cfg Config) (*Supervisor, error) {
-	s := &Supervisor{cfg: cfg, pool: newPool(), live: map[string]*invocation{}, warm: map[string]*invocation{}}
+	s := &Supervisor{cfg: cfg, pool: newPool(), launches: make(chan struct{}, 2*runtime.NumCPU()), live: map[string]*invocation{}, warm: map[string]*invocation{}}
 	declared, err := cfg.Load()
 	if err != nil {
 		return nil, err

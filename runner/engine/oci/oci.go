@@ -1,6 +1,6 @@
 // Package oci makes sandboxes with an OCI runtime, runc or crun, and no
-// daemon: one run of the runtime makes the container and starts creel-init,
-// one removes it.
+// daemon: one run of the runtime makes the container and starts creel-init;
+// what it made is taken away without it.
 //
 // It imports spec for the configuration, cgroup to see and clean what the
 // runtime made, and never sends a command or a credential anywhere: those go
@@ -62,6 +62,7 @@ type Engine struct {
 	stdio   *os.File
 	runs    runs
 	adopted adopted
+	orphans orphans
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -210,6 +211,8 @@ func (e *Engine) recordedPid(id string) (int, error) {
 
 // Remove implements engine.Engine.
 func (e *Engine) Remove(ctx context.Context, id string) error {
+	_, err := e.cfg.Cgroups.Procs(id)
+	whole := err == nil
 	pids, err := e.cfg.Cgroups.Kill(id)
 	if err != nil {
 		return fmt.Errorf("remove sandbox %s: %w", id, err)
@@ -217,8 +220,11 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 	if pid, err := e.recordedPid(id); err == nil && !e.adopted.has(pid) {
 		pids = append(pids, pid) // of a launch that was given up: perhaps dead, and in no group any more
 	}
-	if _, err := os.Stat(filepath.Join(e.runtimeRoot(), id)); err == nil {
-		// A state the runtime cannot read any more is removed below all the same.
+	// Of a container that is where it should be, what follows is all that the
+	// runtime's own "delete" does, and a start of the runtime would cost more.
+	// Any other only the runtime can find. A state it cannot read any more is
+	// removed below all the same.
+	if _, err := os.Stat(filepath.Join(e.runtimeRoot(), id)); err == nil && !whole {
 		if err := e.runtime(ctx, id, []*os.File{e.cfg.Lock}, "delete", "--force", id); err != nil && ctx.Err() != nil {
 			return fmt.Errorf("remove sandbox %s: %w", id, err)
 		}
@@ -237,7 +243,7 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 		collect(pid)
 	}
 	e.adopted.drop(id)
-	e.collectOrphans()
+	e.orphans.collect(e)
 	return nil
 }
 

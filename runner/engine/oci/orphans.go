@@ -100,6 +100,30 @@ func children() []int {
 	return pids
 }
 
+// orphanPause is the time between two looks for orphans, which look at every
+// child of every thread.
+const orphanPause = 50 * time.Millisecond
+
+// orphans are looked for soon after a removal, once for all that come close
+// together.
+type orphans struct {
+	mu    sync.Mutex
+	timer *time.Timer
+}
+
+func (o *orphans) collect(e *Engine) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.timer == nil {
+		o.timer = time.AfterFunc(orphanPause, func() {
+			o.mu.Lock()
+			o.timer = nil
+			o.mu.Unlock()
+			e.collectOrphans()
+		})
+	}
+}
+
 // collectOrphans takes the zombies that nobody waits for: crun --detach goes
 // on in a process of its own, which ends as the supervisor's child, and an
 // init of runc ends by itself when its runc is killed. What is waited for
