@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -59,15 +60,22 @@ func (c *creel) census() census {
 }
 
 // leaks waits until the census has no more of anything than it had, and gives
-// what it has if it does not come to that.
-func (c *creel) leaks(before census) []string {
+// what it has if it does not come to that. Meanwhile it runs commands: creeld
+// collects the zombies of runtimes when it takes a sandbox away.
+func (c *creel) leaks(ctx context.Context, b *bench, before census) []string {
+	p := &pool{creel: c, policy: warm}
 	deadline := time.Now().Add(fillTime)
 	for {
 		left := more(c.census(), before)
 		if len(left) == 0 || time.Now().After(deadline) {
 			return left
 		}
-		time.Sleep(50 * time.Millisecond)
+		if err := c.once(b, cold)(ctx); err != nil {
+			return append(left, "and a command failed: "+err.Error())
+		}
+		if _, err := p.settle(ctx); err != nil {
+			return append(left, err.Error())
+		}
 	}
 }
 

@@ -16,6 +16,9 @@ type contender struct {
 	once func(context.Context) error
 	// warm is the pool that it takes its sandboxes from, if any.
 	warm *pool
+	// burst contenders call until the pool may be empty, the others once each
+	// time that it is full.
+	burst bool
 	// sustained contenders have a row of commands per second.
 	sustained bool
 	// missing says why it cannot be measured.

@@ -56,6 +56,9 @@ func (b *bench) startCreel(makers ...string) {
 			b.add(contender{name: throughAPI(maker, policy), once: c.once(b, policy), warm: p, sustained: sustained && policy == warm})
 			b.add(contender{name: throughShell(maker, policy), once: c.shell(b, policy), warm: p, sustained: policy == warm && maker == "crun"})
 		}
+		if maker != "docker" {
+			b.add(contender{name: throughAPI(maker, "warm in bursts"), once: c.once(b, warm), warm: &pool{creel: c, policy: warm}, burst: true})
+		}
 		if maker == "crun" {
 			b.add(contender{name: throughAPI(maker, redacted), once: c.once(b, redacted)})
 		}

@@ -57,7 +57,7 @@ func (b *bench) measureDrift(ctx context.Context) {
 	row.PlainFirst, row.PlainLast = middle(plainFirst), middle(plainLast)
 	_, err = p.settle(ctx)
 	b.tb.check(err)
-	row.Leaks = c.leaks(before)
+	row.Leaks = c.leaks(ctx, b, before)
 	row.MemoryAfter = pss([]int{c.Pid()})
 	b.report.leaked("after invocations in a row", row.Leaks)
 	b.report.Drift = &row

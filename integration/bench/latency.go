@@ -46,37 +46,51 @@ func (b *bench) measureLatency(ctx context.Context) {
 
 // worthwhile leaves out what is missing, what fails from the start, and what
 // has had three times its share of the run: the slow ones need fewer rounds.
+// A contender with a pool mostly waits, and has ten times its share.
 func (c *cell) worthwhile(b *bench) bool {
+	share := 3
+	if c.warm != nil {
+		share = 10
+	}
 	broken := c.failed > 0 && len(slices.Concat(c.rounds...)) == 0
-	return c.missing == "" && !broken && c.spent < 3*time.Duration(b.rounds)*b.budget
+	return c.missing == "" && !broken && c.spent < time.Duration(share*b.rounds)*b.budget
 }
 
-// round measures for about as long as the budget says. With a pool the calls
-// come in bursts as large as what waits there, each once the pool is full.
+// pooledCalls is how many calls a round makes at least of contenders with a
+// pool, which mostly wait for it to be full again.
+const pooledCalls = 32
+
+// round measures for about as long as the budget says. With a pool, each
+// caller calls once each time that it is full, or, in bursts, all call again
+// and again until as many have called as waited.
 func (c *cell) round(ctx context.Context, budget time.Duration) {
 	began := time.Now()
 	defer func() { c.spent += time.Since(began) }()
 	if c.warm == nil || c.warm.absent {
-		c.burst(ctx, func(int64) bool { return time.Since(began) < budget })
+		c.call(ctx, func(int64) bool { return time.Since(began) < budget })
 		return
 	}
-	for time.Since(began) < budget {
+	for done := 0; time.Since(began) < budget || done < pooledCalls; {
 		waiting, err := c.warm.settle(ctx)
 		if err != nil {
 			c.failed, c.failure = c.failed+1, err.Error()
 			return
 		}
-		calls := max(waiting, c.callers)
-		if !c.warm.absent {
-			c.missed += calls - waiting
+		calls := c.callers
+		if c.contender.burst {
+			calls = max(waiting, calls)
 		}
-		c.burst(ctx, func(n int64) bool { return n <= int64(calls) })
+		done += calls
+		if !c.warm.absent {
+			c.missed += max(0, calls-waiting)
+		}
+		c.call(ctx, func(n int64) bool { return n <= int64(calls) })
 	}
 }
 
-// burst has all callers call, each at least once, while more says so of the
+// call has all callers call, each at least once, while more says so of the
 // how-manieth call of all it is.
-func (c *cell) burst(ctx context.Context, more func(n int64) bool) {
+func (c *cell) call(ctx context.Context, more func(n int64) bool) {
 	var (
 		mu    sync.Mutex
 		all   []float64

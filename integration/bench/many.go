@@ -39,8 +39,8 @@ func (b *bench) measureMany(ctx context.Context) {
 	over.Wait()
 	_, err = p.settle(ctx)
 	b.tb.check(err)
-	row.Leaks = c.leaks(before)
 	row.End = time.Since(began).Seconds()
+	row.Leaks = c.leaks(ctx, b, before)
 	row.MemoryAfter = pss([]int{c.Pid()})
 	b.report.leaked("after many at once", row.Leaks)
 	if row.Alive != row.N {

@@ -49,7 +49,8 @@ func spread(low, high float64) string {
 func (r *Report) markdown() string {
 	out := "# creel's speed\n\n" + r.heading() + "\n## Goals\n\n" + r.goalTable()
 	out += "\n## One `busybox true`, milliseconds\n\n" +
-		"Spread: the 10th to 90th percentile of the rounds' medians. Warm: each burst of calls starts with a full pool.\n\n" + r.latencyTable()
+		"Spread: the 10th to 90th percentile of the rounds' medians. Warm: each caller calls once, each time that the pool is full; " +
+		"in bursts: they call until as many have as waited, while creeld makes new ones. Redacted: cold, with a credential.\n\n" + r.latencyTable()
 	for _, part := range []struct{ title, text string }{
 		{fmt.Sprintf("Sustained, %d callers, commands a second", sustainedCallers), r.sustainedTable()},
 		{"Memory, PSS, MiB", r.memoryTable()},

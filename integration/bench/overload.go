@@ -43,7 +43,7 @@ func (b *bench) measureOverload(ctx context.Context) {
 	row.P50, row.P99 = quantile(served, .5), quantile(served, .99)
 	_, err = p.settle(ctx)
 	b.tb.check(err)
-	row.Leaks = c.leaks(before)
+	row.Leaks = c.leaks(ctx, b, before)
 	b.report.leaked("after overload", row.Leaks)
 	b.report.Overload = &row
 }

@@ -152,7 +152,7 @@ func (b *bench) watched(ctx context.Context, c *creel, policy string, args ...st
 	}
 	work := &cell{contender: &contender{name: policy, once: c.once(b, policy)}, callers: sustainedCallers}
 	began := time.Now()
-	work.burst(ctx, func(int64) bool { return time.Since(began) < watchTime })
+	work.call(ctx, func(int64) bool { return time.Since(began) < watchTime })
 	if err := perf.Wait(); err != nil {
 		return 0, fmt.Errorf("run perf %s: %w: %s", args[0], err, said.String())
 	}

@@ -53,7 +53,7 @@ func (c *cell) sustain(ctx context.Context, slice time.Duration) (n int, took ti
 	c.settleFor(ctx)
 	began := time.Now()
 	c.rounds = nil
-	c.burst(ctx, func(int64) bool { return time.Since(began) < slice })
+	c.call(ctx, func(int64) bool { return time.Since(began) < slice })
 	c.settleFor(ctx)
 	return len(c.rounds[0]), time.Since(began)
 }
