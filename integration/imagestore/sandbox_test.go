@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,52 +129,106 @@ func TestMissingImageIsTold(t *testing.T) {
 	}
 }
 
-// TestHostileImageIsHarmless: whatever an image has in the places that the
-// sandbox mounts over, it shows nothing of the host and changes nothing.
-func TestHostileImageIsHarmless(t *testing.T) {
+// hostile is a place of the host that images try to show or change: a
+// directory with one secret.
+type hostile struct{ outside, secret string }
+
+func newHostile(t *testing.T) hostile {
+	t.Helper()
+	dir := t.TempDir()
+	check(t, os.WriteFile(dir+"/secret", []byte("the host's"), 0o644))
+	check(t, os.Chmod(dir, 0o755))
+	return hostile{dir, dir + "/secret"}
+}
+
+// hostileImage is what an image has in the places that the sandbox mounts over.
+type hostileImage struct {
+	name  string
+	files []tar.Header
+}
+
+func (h hostile) images(t *testing.T) []hostileImage {
+	t.Helper()
 	program, err := os.ReadFile("/bin/busybox")
 	check(t, err)
-	secret := filepath.Join(t.TempDir(), "secret")
-	check(t, os.WriteFile(secret, []byte("the host's"), 0o644))
-	check(t, os.Chmod(filepath.Dir(secret), 0o755))
-	outside := filepath.Dir(secret)
 	many := make([]tar.Header, 0, 100_000)
 	for i := range cap(many) {
 		many = append(many, entry(fmt.Sprintf("many/%d/%d", i%100, i), tar.TypeReg, "", 0o644))
 	}
+	return []hostileImage{
+		{"nothing", nil},
+		{"dev is a symlink", []tar.Header{entry("dev", tar.TypeSymlink, h.outside, 0)}},
+		{"dev has a null of its own", []tar.Header{entry("dev/null", tar.TypeSymlink, h.secret, 0), entry("dev/pts", tar.TypeSymlink, "/", 0)}},
+		{"proc is a symlink", []tar.Header{entry("proc", tar.TypeSymlink, "/workspace", 0)}},
+		{"proc is a file", []tar.Header{entry("proc", tar.TypeReg, "", 0o644)}},
+		{"tmp is a symlink", []tar.Header{entry("tmp", tar.TypeSymlink, h.outside, 0)}},
+		{"sys is a symlink", []tar.Header{entry("sys", tar.TypeSymlink, "/proc", 0)}},
+		{"a mount's target is a symlink", []tar.Header{entry("workspace", tar.TypeSymlink, h.outside, 0)}},
+		{"a mount's target goes up", []tar.Header{entry("workspace", tar.TypeSymlink, "../../../../../.."+h.outside, 0)}},
+		{"the place of init is a symlink", []tar.Header{entry(".creel", tar.TypeSymlink, h.outside, 0)}},
+		{"init is another", []tar.Header{entry(".creel/init", tar.TypeReg, string(program), 0o6755)}},
+		{"programs are set-uid", []tar.Header{entry("suid/id", tar.TypeReg, string(program), 0o6755)}},
+		{"links to the host", []tar.Header{entry("host", tar.TypeSymlink, "../../../../../.."+h.secret, 0), entry("dir", tar.TypeSymlink, h.outside, 0)}},
+		{"names to break out", []tar.Header{entry("a\nb; rm -rf $HOME", tar.TypeReg, "", 0o644), entry("\xff\x1b[2J", tar.TypeReg, "", 0o644), entry("-rf", tar.TypeReg, "", 0o644)}},
+		{"many files", many},
+	}
+}
+
+// attempt runs a command in the image's sandbox, which must be as ever or, where
+// that is allowed, refused. It says whether it was refused.
+func (h hostile) attempt(t *testing.T, s *testrig.Rig, image string, mayRefuse bool) bool {
+	t.Helper()
+	got := s.Shell("echo x >/tmp/x && echo x >/workspace/x && echo x >/dev/null && busybox test -c /dev/null -a -d /proc/self && busybox id -u; " +
+		"[ ! -e /suid/id ] || /suid/id -u; cat " + h.secret + " /host /dir/secret")
+	if left, err := os.ReadDir(h.outside); err != nil || len(left) != 1 {
+		t.Errorf("%s: the host has %v, %v", image, left, err)
+	}
+	if mayRefuse && got.Code == 125 && got.Stdout == "" && strings.Contains(got.Stderr, "creel: hint: ") {
+		return true
+	}
+	users := strings.Fields(got.Stdout)
+	if len(users) == 0 || slices.ContainsFunc(users, func(id string) bool { return id != fmt.Sprint(testrig.User) }) ||
+		strings.Contains(got.Stdout+got.Stderr, "the host's") {
+		t.Errorf("%s: got %+v", image, got)
+	}
+	if data, err := os.ReadFile(s.Workspace + "/x"); err != nil || string(data) != "x\n" {
+		t.Errorf("%s: the workspace has %q, %v", image, data, err)
+	}
+	check(t, os.RemoveAll(s.Workspace+"/x"))
+	return false
+}
+
+// TestHostileImageIsHarmless: whatever an image has in the places that the
+// sandbox mounts over, it shows nothing of the host and changes nothing.
+func TestHostileImageIsHarmless(t *testing.T) {
+	h := newHostile(t)
+	images := h.images(t)
 	onEachRuntime(t, func(t *testing.T, r *rig, s *testrig.Rig) {
-		for _, c := range []struct {
-			name  string
-			image []tar.Header
-		}{
-			{"nothing", nil},
-			{"dev is a symlink", []tar.Header{entry("dev", tar.TypeSymlink, outside, 0)}},
-			{"dev has a null of its own", []tar.Header{entry("dev/null", tar.TypeSymlink, secret, 0), entry("dev/pts", tar.TypeSymlink, "/", 0)}},
-			{"proc is a symlink", []tar.Header{entry("proc", tar.TypeSymlink, "/workspace", 0)}},
-			{"proc is a file", []tar.Header{entry("proc", tar.TypeReg, "", 0o644)}},
-			{"tmp is a symlink", []tar.Header{entry("tmp", tar.TypeSymlink, outside, 0)}},
-			{"sys is a symlink", []tar.Header{entry("sys", tar.TypeSymlink, "/proc", 0)}},
-			{"a mount's target is a symlink", []tar.Header{entry("workspace", tar.TypeSymlink, outside, 0)}},
-			{"a mount's target goes up", []tar.Header{entry("workspace", tar.TypeSymlink, "../../../../../.."+outside, 0)}},
-			{"the place of init is a symlink", []tar.Header{entry(".creel", tar.TypeSymlink, outside, 0)}},
-			{"init is another", []tar.Header{entry(".creel/init", tar.TypeReg, string(program), 0o6755)}},
-			{"programs are set-uid", []tar.Header{entry("bin/suid", tar.TypeReg, string(program), 0o6755)}},
-			{"links to the host", []tar.Header{entry("host", tar.TypeSymlink, "../../../../../.."+secret, 0), entry("dir", tar.TypeSymlink, outside, 0)}},
-			{"names to break out", []tar.Header{entry("a\nb; rm -rf $HOME", tar.TypeReg, "", 0o644), entry("\xff\x1b[2J", tar.TypeReg, "", 0o644), entry("-rf", tar.TypeReg, "", 0o644)}},
-			{"many files", many},
-		} {
-			r.use(s, c.image...)
-			got := s.Shell("echo x >/tmp/x && echo x >/workspace/x && echo x >/dev/null && busybox test -c /dev/null -a ! -u /bin/suid -a -d /proc/self && busybox id -u; cat " + secret + " /host /dir/secret")
-			if strings.TrimSpace(got.Stdout) != fmt.Sprint(testrig.User) || strings.Contains(got.Stdout+got.Stderr, "the host's") {
-				t.Errorf("%s: got %+v", c.name, got)
-			}
-			if data, err := os.ReadFile(s.Workspace + "/x"); err != nil || string(data) != "x\n" {
-				t.Errorf("%s: the workspace has %q, %v", c.name, data, err)
-			}
-			check(t, os.RemoveAll(s.Workspace+"/x"))
-			if left, err := os.ReadDir(outside); err != nil || len(left) != 1 {
-				t.Errorf("%s: the host has %v, %v", c.name, left, err)
-			}
+		for _, image := range images {
+			r.use(s, image.files...)
+			h.attempt(t, s, image.name, false)
 		}
 	})
 }
+
+// With Docker, which makes mount points in the image's own file system, an
+// image is harmless or refused.
+func TestHostileImageIsHarmlessOrRefusedOnDocker(t *testing.T) {
+	h := newHostile(t)
+	s := testrig.Start(t, testrig.Options{Target: testrig.Target{Maker: "docker", Root: "host"}})
+	refused := 0
+	for _, image := range h.images(t) {
+		testrig.Daemon().Docker("load", "--quiet", "--input", archive(t, image.files...))
+		id := testrig.Daemon().Docker("image", "inspect", "--format", "{{.Id}}", "own/tools:1")
+		s.WritePolicy("exec-default", s.PolicyText("exec-default", "root: {image: 'own/tools@"+id+"'}"))
+		s.Reload()
+		if h.attempt(t, s, image.name, image.files != nil) {
+			refused++
+		}
+	}
+	if refused == 0 || refused > 6 {
+		t.Errorf("%d images were refused", refused)
+	}
+}
+
+func TestMain(m *testing.M) { os.Exit(testrig.Main(m)) }

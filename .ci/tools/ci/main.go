@@ -28,7 +28,7 @@ type step struct {
 // the machine. Tests that change the machine (mounts, cgroups,
 // processes) and count what is left of them run one package at a time.
 var steps = []step{
-	{"build", false, []string{"make", "--no-print-directory", "build"}, "the three binaries"},
+	{"build", false, []string{"make", "--no-print-directory", "build"}, "the binaries"},
 	{"lint", false, []string{"make", "--no-print-directory", "lint"}, "gofmt, vet, staticcheck, shellcheck"},
 	{"tools", true, []string{"go", "-C", ".ci/tools", "test", "-json", "./..."}, "the checker of the tests"},
 	{"unit", true, []string{"bash", "-c", "exec go test -json -count=1 -race -p 2 -timeout 8m " +
