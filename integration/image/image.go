@@ -1,16 +1,14 @@
 // Package image builds the small sandbox image that `make image` makes, once
 // for all tests of a machine that want an image or a directory as their root.
 //
-// It may import the standard library and golang.org/x/sys and nothing of
+// It may import the standard library and package cache, and nothing else of
 // ours. It never changes an image once built: whoever imports or mounts one
 // does so read-only.
 package image
 
 import (
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -18,15 +16,15 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/creel-sandbox/creel/integration/cache"
 )
 
 //go:embed build
 var buildScript string
 
-// cache is no directory of a user's home, since a policy refuses those of
+// place is no directory of a user's home, since a policy refuses those of
 // root as a root.
-const cache = "/var/cache/creel/image"
+const place = "/var/cache/creel/image"
 
 // Tag is the name of the image in its archive.
 const Tag = "creel-sandbox:test"
@@ -42,21 +40,9 @@ type Image struct {
 // by the same recipe. Building takes half a minute, root, and apt's own
 // sources; what is said meanwhile goes to progress.
 func Cached(ctx context.Context, progress io.Writer) (Image, error) {
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return Image{}, fmt.Errorf("make cache directory: %w", err)
-	}
-	unlock, err := lock(filepath.Join(cache, "lock"))
+	built, err := cache.Directory(place, 0o755, buildScript, func(partial string) error { return build(ctx, partial, progress) })
 	if err != nil {
-		return Image{}, fmt.Errorf("lock image cache: %w", err)
-	}
-	defer unlock()
-
-	sum := sha256.Sum256([]byte(buildScript))
-	built := filepath.Join(cache, hex.EncodeToString(sum[:8]))
-	if _, err := os.Stat(built); err != nil {
-		if err := build(ctx, built, progress); err != nil {
-			return Image{}, fmt.Errorf("build image: %w", err)
-		}
+		return Image{}, fmt.Errorf("build image: %w", err)
 	}
 	id, err := os.ReadFile(filepath.Join(built, "id"))
 	if err != nil {
@@ -65,28 +51,19 @@ func Cached(ctx context.Context, progress io.Writer) (Image, error) {
 	return Image{ID: strings.TrimSpace(string(id)), Archive: filepath.Join(built, "image.tar"), Dir: filepath.Join(built, "root")}, nil
 }
 
-// build makes the image beside its final place and renames it, so that one
-// that exists is always whole.
+// build makes the image in a directory.
 func build(ctx context.Context, into string, progress io.Writer) error {
-	partial, err := os.MkdirTemp(cache, "partial-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(partial)
-	if err := os.Chmod(partial, 0o755); err != nil {
-		return err
-	}
 	run := func(argv ...string) ([]byte, error) {
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		cmd.Stderr = progress
 		return cmd.Output()
 	}
-	archive, root := filepath.Join(partial, "image.tar"), filepath.Join(partial, "root")
+	archive, root := filepath.Join(into, "image.tar"), filepath.Join(into, "root")
 	id, err := run("bash", "-c", buildScript, "build", archive, Tag)
 	if err != nil {
 		return fmt.Errorf("run build: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(partial, "id"), id, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(into, "id"), id, 0o644); err != nil {
 		return err
 	}
 	if err := os.Mkdir(root, 0o755); err != nil {
@@ -96,18 +73,5 @@ func build(ctx context.Context, into string, progress io.Writer) error {
 	if _, err := run("bash", "-euo", "pipefail", "-c", unpack, archive, root); err != nil {
 		return fmt.Errorf("unpack image: %w", err)
 	}
-	return os.Rename(partial, into)
-}
-
-// lock takes an exclusive flock(2), which the kernel drops with its holder.
-func lock(path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
-		file.Close()
-		return nil, err
-	}
-	return func() { file.Close() }, nil
+	return nil
 }

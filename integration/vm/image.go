@@ -2,7 +2,7 @@
 // nothing but cgroup v2) for the tests that need one, emulated by QEMU so
 // that it works on hosts without KVM.
 //
-// It may import the standard library and golang.org/x/sys and nothing of
+// It may import the standard library and package cache, and nothing else of
 // ours: what it runs inside the machine is the caller's. It never touches the
 // network while a machine runs, never changes an image once built, and never
 // leaves a process behind.
@@ -10,9 +10,7 @@ package vm
 
 import (
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -20,7 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/creel-sandbox/creel/integration/cache"
 )
 
 //go:embed build-image
@@ -43,60 +41,18 @@ type Image struct {
 // from the same list of packages. Building takes half a minute, root, and
 // apt's own sources; what is said meanwhile goes to progress.
 func Cached(ctx context.Context, progress io.Writer) (Image, error) {
-	cache, err := os.UserCacheDir()
+	users, err := os.UserCacheDir()
 	if err != nil {
 		return Image{}, fmt.Errorf("find cache directory: %w", err)
 	}
-	dir := filepath.Join(cache, "creel", "vm")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return Image{}, fmt.Errorf("make cache directory: %w", err)
-	}
-	unlock, err := lock(filepath.Join(dir, "lock"))
+	recipe := buildScript + strings.Join(packages, "\n")
+	built, err := cache.Directory(filepath.Join(users, "creel", "vm"), 0o700, recipe, func(partial string) error {
+		cmd := exec.CommandContext(ctx, "bash", append([]string{"-c", buildScript, "build-image", partial}, packages...)...)
+		cmd.Stdout, cmd.Stderr = progress, progress
+		return cmd.Run()
+	})
 	if err != nil {
-		return Image{}, fmt.Errorf("lock image cache: %w", err)
-	}
-	defer unlock()
-
-	built := filepath.Join(dir, recipeKey())
-	if _, err := os.Stat(built); err != nil {
-		if err := build(ctx, built, progress); err != nil {
-			return Image{}, fmt.Errorf("build image: %w", err)
-		}
+		return Image{}, fmt.Errorf("build image: %w", err)
 	}
 	return Image{Kernel: filepath.Join(built, "vmlinuz"), Root: filepath.Join(built, "root.ext4")}, nil
-}
-
-// recipeKey names an image by everything that decides what is in it.
-func recipeKey() string {
-	sum := sha256.Sum256([]byte(buildScript + strings.Join(packages, "\n")))
-	return hex.EncodeToString(sum[:8])
-}
-
-// build makes the image beside its final place and renames it, so that one
-// that exists is always whole.
-func build(ctx context.Context, into string, progress io.Writer) error {
-	partial, err := os.MkdirTemp(filepath.Dir(into), "partial-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(partial)
-	cmd := exec.CommandContext(ctx, "bash", append([]string{"-c", buildScript, "build-image", partial}, packages...)...)
-	cmd.Stdout, cmd.Stderr = progress, progress
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("run build-image: %w", err)
-	}
-	return os.Rename(partial, into)
-}
-
-// lock takes an exclusive flock(2), which the kernel drops with its holder.
-func lock(path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
-		file.Close()
-		return nil, err
-	}
-	return func() { file.Close() }, nil
 }

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -191,7 +192,13 @@ func (s *Stage) build(p *policy.Policy, who Identity, sources *sources) (tree *T
 		return nil, fmt.Errorf("make root: %w", err)
 	}
 	defer unix.Close(skeleton)
-	if err := fillSkeleton(skeleton, p, who, sources); err != nil {
+	// A process that is started meanwhile would have the files that are being
+	// written open too, until its execve(2), and the root could not be made
+	// read-only (EBUSY, mount_setattr(2)).
+	syscall.ForkLock.RLock()
+	err = fillSkeleton(skeleton, p, who, sources)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		return nil, fmt.Errorf("fill root: %w", err)
 	}
 	root := skeleton

@@ -2,9 +2,11 @@ package rootfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -233,5 +235,35 @@ func TestRootOfARemovedPolicyIsUnmounted(t *testing.T) {
 	check(t, used.Release())
 	if got := mountCount(t); got != before {
 		t.Errorf("%d mounts before, %d after", before, got)
+	}
+}
+
+// A process that is just being started holds copies of all descriptors; none
+// of them may keep a root from becoming read-only.
+func TestRootIsMadeWhileProcessesStart(t *testing.T) {
+	r := newRig(t)
+	stop := make(chan struct{})
+	var starting sync.WaitGroup
+	for range 4 {
+		starting.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = exec.Command("/bin/true").Run()
+				}
+			}
+		})
+	}
+	defer starting.Wait()
+	defer close(stop)
+	for i := range 300 {
+		p := declare(r.mkdir(fmt.Sprint("w", i)), "/workspace")
+		tree, err := r.Acquire(p, who, r.init)
+		if err != nil {
+			t.Fatalf("root %d: %v", i, err)
+		}
+		check(t, tree.Release())
 	}
 }

@@ -125,8 +125,10 @@ func (s *Supervisor) fill(now time.Time) time.Duration {
 // command takes it, or it ends.
 func (s *Supervisor) makeAhead(shelf *shelf) {
 	w, err := s.vacancy(shelf.policy)
+	failed := err != nil && !errors.Is(err, errClosed)
 	if err == nil {
 		if err = s.runSteps(context.Background(), w, true); err != nil {
+			failed = w.stopped() == "" // or else somebody has ended it
 			s.discard(w)
 		}
 	}
@@ -135,7 +137,7 @@ func (s *Supervisor) makeAhead(shelf *shelf) {
 	p.making--
 	shelf.making--
 	switch kept := p.shelves[shelf.policy.Name] == shelf; {
-	case err != nil && kept && !errors.Is(err, errClosed):
+	case failed && kept:
 		shelf.wait = min(max(2*shelf.wait, firstRetry), lastRetry)
 		shelf.retry = time.Now().Add(shelf.wait)
 		s.cfg.Log.WithField("policy", shelf.policy.Name).WithField("retry", shelf.wait.String()).WithError(err).

@@ -139,6 +139,7 @@ func (e *Engine) Create(ctx context.Context, req engine.Request) (_ *engine.Sand
 		ours.Close()
 		return nil, err
 	}
+	e.orphans.collect(e)
 	return sandbox, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,14 +53,26 @@ func (l *leash) end() error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("end run of the runtime: %w", os.ErrDeadlineExceeded)
 		}
-		for _, pid := range children() {
-			if l.holds(pid) {
-				_ = unix.Kill(pid, unix.SIGKILL) // our child: the number is still its
-				collect(pid)
-			}
+		for _, pid := range l.kill() {
+			collect(pid)
 		}
 	}
 	return nil
+}
+
+// kill ends the children that hold the leash. No process is started meanwhile:
+// until its execve(2) it would hold every leash there is.
+func (l *leash) kill() []int {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	var killed []int
+	for _, pid := range children() {
+		if l.holds(pid) {
+			_ = unix.Kill(pid, unix.SIGKILL) // our child: the number is still its
+			killed = append(killed, pid)
+		}
+	}
+	return killed
 }
 
 // dropped waits a moment for the last holder to end.
