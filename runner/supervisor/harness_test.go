@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
@@ -317,6 +318,9 @@ func (r *rig) look() []string {
 	check(r.t, err)
 	for _, pid := range strings.Fields(string(children)) {
 		status, err := os.ReadFile("/proc/" + pid + "/stat")
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
+			continue // collected meanwhile
+		}
 		check(r.t, err)
 		left = append(left, "child "+string(status))
 	}

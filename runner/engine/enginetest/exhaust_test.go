@@ -139,7 +139,7 @@ sys.stdin.read()
 func TestForkBombEndsWithItsInvocation(t *testing.T) {
 	onEachTarget(t, small, func(t *testing.T, s *site) {
 		run := s.begin(t, "brief", "bash", "-c", `bomb() { bomb & bomb & wait; }; echo 'ready	""'; bomb 2>/dev/null; read; exit 7`)
-		s.answers("fork bomb", 1)
+		s.answers("fork bomb", unknown) // its time may be over by now
 		// Nobody asks it to end: its time limit does.
 		if code := run.end(t); code != 124 && code != 7 {
 			t.Errorf("fork bomb: exit %d, want 124: %s", code, run.stderr.String())

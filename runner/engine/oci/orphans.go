@@ -120,21 +120,32 @@ const orphanPause = 50 * time.Millisecond
 // orphans are looked for soon after a removal, once for all that come close
 // together.
 type orphans struct {
-	mu    sync.Mutex
-	timer *time.Timer
+	mu     sync.Mutex // held while they are looked for
+	timer  *time.Timer
+	closed bool
 }
 
 func (o *orphans) collect(e *Engine) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.timer == nil {
+	if o.timer == nil && !o.closed {
 		o.timer = time.AfterFunc(orphanPause, func() {
 			o.mu.Lock()
+			defer o.mu.Unlock()
+			if !o.closed {
+				e.collectOrphans()
+			}
 			o.timer = nil
-			o.mu.Unlock()
-			e.collectOrphans()
 		})
 	}
+}
+
+// close looks no more: the next engine of the process knows nothing of this
+// one's runs, nor this one of its.
+func (o *orphans) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
 }
 
 // collectOrphans takes the zombies that nobody waits for: crun --detach goes
