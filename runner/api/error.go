@@ -1,5 +1,7 @@
 package api
 
+import "fmt"
+
 // Error is a refusal or failure that a person can act on.
 type Error struct {
 	Code     string   `json:"code"` // stable word, such as the Code constants
@@ -11,6 +13,11 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string { return e.Message }
+
+// BadRequest is an error in what a caller asked for.
+func BadRequest(hint, format string, args ...any) *Error {
+	return &Error{Code: CodeBadRequest, Message: fmt.Sprintf(format, args...), Hint: hint, ExitCode: ExitFailed}
+}
 
 // The codes that the wire itself uses; a backend adds its own, such as
 // unknown-policy or launch-failed.

@@ -9,6 +9,7 @@
 package cgroup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -204,6 +206,35 @@ func killIn(dir string, pid int) error {
 // that a sandbox could have below it do not exist, since a sandbox has no
 // writable cgroupfs.
 func (h *Hierarchy) Remove(id string) error { return h.removeGroup(h.Path(id)) }
+
+// removeTimeout bounds the wait for killed processes to be gone, and removePause
+// is the time between two tries: v1 does not announce it.
+const (
+	removeTimeout = 5 * time.Second
+	removePause   = 2 * time.Millisecond
+)
+
+// End kills what is in a sandbox's group until the last process is gone, and
+// removes the group. It gives up after 5 s, or when ctx ends, with the error of
+// the last try.
+func (h *Hierarchy) End(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
+	for {
+		if _, err := h.Kill(id); err != nil {
+			return err
+		}
+		err := h.Remove(id)
+		if err == nil || !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(removePause):
+		}
+	}
+}
 
 // RemoveParent removes the parent group, which holds no sandbox any more.
 // The level above it that creel made is removed too, when empty.

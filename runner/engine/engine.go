@@ -80,6 +80,8 @@ type Engine interface {
 	List(ctx context.Context) ([]Listed, error)
 	// Version names the runtime and its version, for people.
 	Version(ctx context.Context) (string, error)
+	// Examine tells the doctor what the engine knows of itself; it asks anew.
+	Examine(ctx context.Context) (*Health, error)
 	// Close removes what the engine itself made; no sandbox exists any more.
 	Close() error
 }

@@ -77,7 +77,7 @@ func (c *call) control(ctx context.Context, accept func(context.Context, api.Con
 		return err
 	}
 	if accept == nil {
-		return badRequest("", "only exec takes messages after the request")
+		return api.BadRequest("", "only exec takes messages after the request")
 	}
 	return accept(ctx, control)
 }

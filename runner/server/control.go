@@ -29,16 +29,16 @@ func newControlQueue() *controlQueue {
 // put takes one message of the client.
 func (q *controlQueue) put(ctx context.Context, control api.Control) error {
 	if (control.Signal != 0) == (control.Resize != nil) {
-		return badRequest("", "a control message has either a signal or a size")
+		return api.BadRequest("", "a control message has either a signal or a size")
 	}
 	if control.Resize == nil && !validSignal(control.Signal) {
-		return badRequest("a signal's number is 1 to 64", "there is no signal %d", control.Signal)
+		return api.BadRequest("a signal's number is 1 to 64", "there is no signal %d", control.Signal)
 	}
 	select {
 	case q.in <- control:
 		return nil
 	case <-q.full:
-		return badRequest("", "too many control messages at once")
+		return api.BadRequest("", "too many control messages at once")
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

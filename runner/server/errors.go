@@ -32,22 +32,13 @@ func errBusy(peer Peer) *api.Error {
 	}
 }
 
-func badRequest(hint, format string, args ...any) *api.Error {
-	return &api.Error{
-		Code:     api.CodeBadRequest,
-		Message:  fmt.Sprintf(format, args...),
-		Hint:     hint,
-		ExitCode: api.ExitFailed,
-	}
-}
-
 // badFrame says what was wrong with a message.
 func badFrame(err error) *api.Error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return badRequest("", "no whole message came in time")
+		return api.BadRequest("", "no whole message came in time")
 	}
 	return asError(err, func() *api.Error {
-		return badRequest("use a creel of the same version as creeld: creel version", "%v", err)
+		return api.BadRequest("use a creel of the same version as creeld: creel version", "%v", err)
 	})
 }
 

@@ -60,32 +60,32 @@ func serveExec(ctx context.Context, c *call, request *api.Request, files []*os.F
 func checkExec(r *api.ExecRequest) error {
 	switch {
 	case len(r.Argv) == 0 || len(r.Argv[0]) == 0:
-		return badRequest("give it after --: creel exec -- ls -l", "there is no command")
+		return api.BadRequest("give it after --: creel exec -- ls -l", "there is no command")
 	case r.Timeout < 0:
-		return badRequest("", "the timeout is negative")
+		return api.BadRequest("", "the timeout is negative")
 	case r.Cwd != "" && (!strings.HasPrefix(r.Cwd, "/") || len(r.Cwd) > maxCwd || strings.ContainsRune(r.Cwd, 0)):
-		return badRequest("--cwd is an absolute path inside the sandbox", "the directory %.100q cannot be", r.Cwd)
+		return api.BadRequest("--cwd is an absolute path inside the sandbox", "the directory %.100q cannot be", r.Cwd)
 	case !isName(r.Policy) || r.Policy == "":
-		return badRequest("`creel policy show NAME` shows one", "the policy name %.100q cannot be", r.Policy)
+		return api.BadRequest("`creel policy show NAME` shows one", "the policy name %.100q cannot be", r.Policy)
 	case !isName(r.Session):
-		return badRequest("", "the session name %.100q cannot be", r.Session)
+		return api.BadRequest("", "the session name %.100q cannot be", r.Session)
 	}
 	total := 0
 	for i, argument := range r.Argv {
 		if err := checkString(argument, &total); err != "" {
-			return badRequest("pass large or binary data on stdin: creel exec -i", "argument %d %s", i, err)
+			return api.BadRequest("pass large or binary data on stdin: creel exec -i", "argument %d %s", i, err)
 		}
 	}
 	for i, variable := range r.Env {
 		if err := checkString(variable, &total); err != "" {
-			return badRequest("pass large or binary data on stdin: creel exec -i", "environment variable %d %s", i, err)
+			return api.BadRequest("pass large or binary data on stdin: creel exec -i", "environment variable %d %s", i, err)
 		}
 		if bytes.IndexByte(variable, '=') < 1 {
-			return badRequest("-e takes NAME=VALUE", "environment variable %d has no name", i)
+			return api.BadRequest("-e takes NAME=VALUE", "environment variable %d has no name", i)
 		}
 	}
 	if total > maxArguments {
-		return badRequest("pass large data on stdin: creel exec -i",
+		return api.BadRequest("pass large data on stdin: creel exec -i",
 			"arguments and environment are %d bytes, and at most %d can be", total, maxArguments)
 	}
 	return nil
@@ -126,7 +126,7 @@ func checkStdio(stdio Stdio) error {
 			return fmt.Errorf("check %s: %w", end.name, err)
 		}
 		if problem != "" {
-			return badRequest("a client makes its own pipes with pipe(2); creel does", "%s %s", end.name, problem)
+			return api.BadRequest("a client makes its own pipes with pipe(2); creel does", "%s %s", end.name, problem)
 		}
 	}
 	return nil

@@ -40,14 +40,14 @@ var routes = map[string]route{
 func (c *call) permitted(request *api.Request, files []*os.File) (*route, error) {
 	found, ok := routes[request.Route]
 	if !ok {
-		return nil, badRequest("use a creel of the same version as creeld: creel version",
+		return nil, api.BadRequest("use a creel of the same version as creeld: creel version",
 			"there is no route %.40q", request.Route)
 	}
 	if !found.everyone && (c.socket != adminSocket || !c.server.isAdmin(c.peer.UID)) {
 		return nil, c.denied(request.Route)
 	}
 	if len(files) != found.descriptors {
-		return nil, badRequest("", "%q takes %d descriptors, and %d came", request.Route, found.descriptors, len(files))
+		return nil, api.BadRequest("", "%q takes %d descriptors, and %d came", request.Route, found.descriptors, len(files))
 	}
 	return &found, nil
 }
@@ -98,19 +98,19 @@ func ps(ctx context.Context, c *call, body *api.PsRequest) (*api.PsReply, error)
 
 func kill(ctx context.Context, c *call, body *api.KillRequest) (*api.KillReply, error) {
 	if body.All == (len(body.IDs) > 0) {
-		return nil, badRequest("name sandboxes, or use --all", "kill takes either IDs or all")
+		return nil, api.BadRequest("name sandboxes, or use --all", "kill takes either IDs or all")
 	}
 	if slices.Contains(body.IDs, "") {
 		return nil, errNoID
 	}
 	if !validSignal(body.Signal) {
-		return nil, badRequest("a signal's number is 1 to 64", "there is no signal %d", body.Signal)
+		return nil, api.BadRequest("a signal's number is 1 to 64", "there is no signal %d", body.Signal)
 	}
 	return c.server.options.Backend.Kill(ctx, body)
 }
 
 // errNoID refuses the empty ID, which is a prefix of every other.
-var errNoID = badRequest("`creel ps` lists the IDs", "an ID is empty")
+var errNoID = api.BadRequest("`creel ps` lists the IDs", "an ID is empty")
 
 func inspect(ctx context.Context, c *call, body *api.IDRequest) (*api.InspectReply, error) {
 	if body.ID == "" {

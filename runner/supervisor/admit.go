@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"cmp"
 	"fmt"
 	"os/user"
 	"path"
@@ -67,9 +66,9 @@ func choosePolicy(declared *Declared, peer server.Peer, name string) (*policy.Po
 		Message: fmt.Sprintf("policy %q: not one that user %s may run", name, callerName(peer.UID))}
 }
 
-// engineOf gives the engine that a policy chooses, or else creel.yaml.
+// engineOf gives the engine of a policy, where this host has it.
 func (s *Supervisor) engineOf(declared *Declared, p *policy.Policy) (engine.Engine, policy.Engine, error) {
-	name := cmp.Or(p.Engine, declared.Config.Engine)
+	name := declared.EngineOf(p)
 	e, ok := s.cfg.Engines[name]
 	if !ok {
 		return nil, name, &api.Error{Code: "no-engine", ExitCode: api.ExitFailed, Hint: "creel doctor tells what it lacks",
@@ -152,7 +151,7 @@ func checkReview(p *policy.Policy, strict bool) error {
 // could take the server has refused already.
 func checkRequest(req *api.ExecRequest, p *policy.Policy) error {
 	if clean := path.Clean(req.Cwd); clean == "/proc" || strings.HasPrefix(clean, "/proc/") { // CVE-2024-21626
-		return badRequest("choose a directory of the workspace", "cwd %q: is inside /proc", req.Cwd)
+		return api.BadRequest("choose a directory of the workspace", "cwd %q: is inside /proc", req.Cwd)
 	}
 	return checkCallerEnv(req.Env, p)
 }
@@ -164,17 +163,13 @@ func checkCallerEnv(env [][]byte, p *policy.Policy) error {
 	for _, entry := range env {
 		name, _, _ := strings.Cut(string(entry), "=")
 		if err := policy.CheckEnvName(name); err != nil {
-			return badRequest("leave it out, or set it inside the command, where the receipt shows it", "environment: %v", err)
+			return api.BadRequest("leave it out, or set it inside the command, where the receipt shows it", "environment: %v", err)
 		}
 		fixed := slices.ContainsFunc(p.Env, func(v policy.EnvVar) bool { return v.Name == name }) ||
 			slices.ContainsFunc(p.Credentials, func(c policy.Credential) bool { return c.Env == name })
 		if fixed {
-			return badRequest("leave it out", "environment variable %s: is fixed by policy %s", name, p.Name)
+			return api.BadRequest("leave it out", "environment variable %s: is fixed by policy %s", name, p.Name)
 		}
 	}
 	return nil
-}
-
-func badRequest(hint, format string, args ...any) *api.Error {
-	return &api.Error{Code: api.CodeBadRequest, Message: fmt.Sprintf(format, args...), Hint: hint, ExitCode: api.ExitFailed}
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -17,6 +18,9 @@ type Declared struct {
 	// Filters holds the compiled second filter of each policy, by its name.
 	Filters map[string][]byte
 }
+
+// EngineOf is the engine that a policy chooses, or else creel.yaml.
+func (d *Declared) EngineOf(p *policy.Policy) policy.Engine { return cmp.Or(p.Engine, d.Config.Engine) }
 
 // Loader reads everything anew. An error says what is wrong with which file;
 // then nothing of the new reading is used.

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +52,7 @@ func (s *Supervisor) engineUsers() map[policy.Engine][]string {
 	users := map[policy.Engine][]string{}
 	for _, name := range declared.Policies.Names() {
 		p, _ := declared.Policies.Get(name)
-		chosen := cmp.Or(p.Engine, declared.Config.Engine)
+		chosen := declared.EngineOf(p)
 		users[chosen] = append(users[chosen], name)
 	}
 	return users
@@ -66,7 +65,7 @@ func (s *Supervisor) examine(ctx context.Context, name policy.Engine) (*engine.H
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	health, err := engine.Examine(ctx, e)
+	health, err := e.Examine(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, fmt.Errorf("no answer within %v: %w", versionTimeout, err)
 	}

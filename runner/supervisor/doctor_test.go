@@ -45,7 +45,7 @@ func TestDoctorTellsOfTheHostAndItsEngines(t *testing.T) {
 			if !strings.HasPrefix(found["engine oci"].Detail, runtime+" version ") {
 				t.Errorf("engine oci: %+v", found["engine oci"])
 			}
-			health, err := engine.Examine(t.Context(), r.oci)
+			health, err := r.oci.Examine(t.Context())
 			if err != nil || len(health.Builds) != 1 || health.Builds[0].Runtime != runtime {
 				t.Fatalf("health %+v, %v", health, err)
 			}
@@ -114,9 +114,9 @@ func TestDoctorNamesPoliciesThatCannotRun(t *testing.T) {
 // hanging is an engine that never answers.
 type hanging struct{ engine.Engine }
 
-func (hanging) Version(ctx context.Context) (string, error) {
+func (hanging) Examine(ctx context.Context) (*engine.Health, error) {
 	<-ctx.Done()
-	return "", fmt.Errorf("ask the daemon: %w", ctx.Err())
+	return nil, fmt.Errorf("ask the daemon: %w", ctx.Err())
 }
 
 func (hanging) Prepare(context.Context, *policy.Policy, rootfs.Identity) (*engine.Root, error) {

@@ -9,8 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/cgroup"
@@ -18,6 +16,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/initproto"
 	"github.com/creel-sandbox/creel/runner/network"
+	"github.com/creel-sandbox/creel/runner/pidfd"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
 )
@@ -96,7 +95,7 @@ func (inv *invocation) stop(reason string) {
 	}
 	inv.cancel()
 	if inv.sandbox != nil {
-		inv.kill()
+		pidfd.Kill(inv.sandbox.Pidfd) // which can only mean our init, however late
 	}
 	if reason != api.ReasonExited && inv.session != nil {
 		// The end of the init is the end of its socket, unless it has handed it
@@ -112,16 +111,6 @@ func (inv *invocation) isAbandoned() bool {
 	default:
 		return false
 	}
-}
-
-// kill needs the lock. The pidfd can only mean our init, however late.
-func (inv *invocation) kill() {
-	control, err := inv.sandbox.Pidfd.SyscallConn()
-	if err != nil {
-		return // closed: the init has been reaped
-	}
-	// The only other error is ESRCH: it has ended already.
-	_ = control.Control(func(fd uintptr) { _ = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) })
 }
 
 // stopped gives the reason the sandbox was stopped for, if it was.

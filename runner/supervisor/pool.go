@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/pidfd"
 )
 
 // The pool keeps sandboxes made ahead of the commands that will run in them:
@@ -184,7 +182,7 @@ func (s *Supervisor) vacancy(p *policy.Policy) (*invocation, error) {
 // watch waits for the end of a sandbox that waits, and takes it away unless it
 // is a command's by then.
 func (s *Supervisor) watch(shelf *shelf, w *invocation) {
-	awaitEnd(w.sandbox.Pidfd)
+	_ = pidfd.Wait(w.sandbox.Pidfd) // an error says that its invocation has closed it
 	s.mu.Lock()
 	ours := s.warm[w.id] == w
 	s.mu.Unlock()
@@ -220,7 +218,7 @@ func (s *Supervisor) take(ctx context.Context, inv *invocation) *invocation {
 		if w == nil {
 			return nil
 		}
-		if w.who == inv.who && w.engine == inv.engine && w.waits() && s.current(ctx, w) {
+		if w.who == inv.who && w.engine == inv.engine && !pidfd.Ended(w.sandbox.Pidfd) && s.current(ctx, w) {
 			return w
 		}
 		s.discard(w)
@@ -260,29 +258,6 @@ func (s *Supervisor) current(ctx context.Context, w *invocation) bool {
 		s.cfg.Log.WithField("policy", w.policy.Name).WithError(err).Error("release root")
 	}
 	return same
-}
-
-// waits says whether the init of a sandbox has not ended.
-func (inv *invocation) waits() bool {
-	control, err := inv.sandbox.Pidfd.SyscallConn()
-	ready := 1
-	if err == nil {
-		_ = control.Control(func(fd uintptr) { ready, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) })
-	}
-	return err == nil && ready == 0
-}
-
-// awaitEnd returns once the process that a pidfd refers to has ended, or the
-// descriptor is closed.
-func awaitEnd(pidfd *os.File) {
-	control, err := pidfd.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = control.Read(func(fd uintptr) bool {
-		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		return ready > 0 || err != nil && err != unix.EINTR
-	})
 }
 
 // stock brings the pool in line with the policies in force: what was made

@@ -13,6 +13,7 @@ import (
 
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/pidfd"
 )
 
 const pooled = "pool: {warm: 2}"
@@ -142,7 +143,7 @@ func TestSandboxThatEndsWhileItWaitsIsReplaced(t *testing.T) {
 	w := r.warm[ids[1]]
 	r.mu.Unlock()
 	check(t, unix.Kill(w.sandbox.Pid, unix.SIGKILL))
-	r.eventually("it has ended", func() bool { return !w.waits() })
+	r.eventually("it has ended", func() bool { return pidfd.Ended(w.sandbox.Pidfd) })
 	if c := r.run("true"); c.err != nil || c.result.ID == ids[1] {
 		t.Errorf("%v in %s", c.err, ids[1])
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/initproto"
 	"github.com/creel-sandbox/creel/runner/network"
+	"github.com/creel-sandbox/creel/runner/pidfd"
 	"github.com/creel-sandbox/creel/runner/posture"
 )
 
@@ -60,39 +61,13 @@ func (s *Supervisor) createSandbox(ctx context.Context, inv *invocation) error {
 // removeSandbox ends whatever still runs, waits for the init so that no
 // zombie and no reused pid is left, and removes the container.
 func (s *Supervisor) removeSandbox(inv *invocation) error {
-	inv.mu.Lock()
-	inv.kill()
-	inv.mu.Unlock()
+	pidfd.Kill(inv.sandbox.Pidfd)
 	inv.sandbox.Control.Close() // a session has closed it already
 	return errors.Join(
-		reap(inv.sandbox.Pidfd),
+		pidfd.Reap(inv.sandbox.Pidfd),
 		inv.sandbox.Pidfd.Close(),
 		inv.engine.Remove(context.Background(), inv.id),
 	)
-}
-
-// reap waits for the init to end and collects it where the supervisor is its
-// parent, as a subreaper. Where a Docker daemon is, or it has been collected
-// before, ECHILD says that there is nothing to collect.
-func reap(pidfd *os.File) error {
-	control, err := pidfd.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("wait for init: %w", err)
-	}
-	err = control.Read(func(fd uintptr) bool {
-		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		return ready > 0 || err != nil && err != unix.EINTR
-	})
-	waitErr := error(unix.EINTR)
-	controlErr := control.Control(func(fd uintptr) {
-		for waitErr == unix.EINTR {
-			waitErr = unix.Waitid(unix.P_PIDFD, int(fd), nil, unix.WEXITED|unix.WNOHANG, nil)
-		}
-	})
-	if waitErr == unix.ECHILD || controlErr != nil {
-		waitErr = nil
-	}
-	return errors.Join(err, controlErr, waitErr)
 }
 
 func (s *Supervisor) greetInit(ctx context.Context, inv *invocation) error {

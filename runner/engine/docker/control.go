@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/cgroup"
+	"github.com/creel-sandbox/creel/runner/pidfd"
 )
 
 // socketName is the control socket in its directory.
@@ -53,9 +54,9 @@ func (e *Engine) listen(id string, uid uint32) (_ *net.UnixListener, err error) 
 
 // accept waits for the init, whose pidfd and group are given, and refuses
 // everybody else. Then there is no socket any more.
-func (e *Engine) accept(ctx context.Context, id string, listener *net.UnixListener, pid int, pidfd *os.File, group cgroup.Group) (*net.UnixConn, error) {
+func (e *Engine) accept(ctx context.Context, id string, listener *net.UnixListener, pid int, held *os.File, group cgroup.Group) (*net.UnixConn, error) {
 	defer listener.Close()
-	defer watch(ctx, listener, pidfd)()
+	defer watch(ctx, listener, held)()
 	for {
 		conn, err := listener.AcceptUnix()
 		if ctx.Err() != nil {
@@ -81,35 +82,22 @@ func (e *Engine) accept(ctx context.Context, id string, listener *net.UnixListen
 }
 
 // watch makes the listener give up when the init has ended or ctx is done.
-func watch(ctx context.Context, listener *net.UnixListener, pidfd *os.File) (stop func()) {
+func watch(ctx context.Context, listener *net.UnixListener, held *os.File) (stop func()) {
 	giveUp := func() { listener.SetDeadline(time.Unix(1, 0)) }
 	unwatch := context.AfterFunc(ctx, giveUp)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if readable(pidfd) == nil {
+		if pidfd.Wait(held) == nil {
 			giveUp()
 		}
 	}()
 	return func() {
 		unwatch()
-		pidfd.SetReadDeadline(time.Unix(1, 0)) // wakes the goroutine
+		held.SetReadDeadline(time.Unix(1, 0)) // wakes the goroutine
 		<-done
-		pidfd.SetReadDeadline(time.Time{})
+		held.SetReadDeadline(time.Time{})
 	}
-}
-
-// readable waits until the process has ended (pidfd_open(2)).
-func readable(pidfd *os.File) error {
-	control, err := pidfd.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return control.Read(func(fd uintptr) bool {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, 0)
-		return err == nil && n == 1
-	})
 }
 
 // expected says whether the process at the other end is the init. It is held

@@ -10,9 +10,9 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/pidfd"
 )
 
 // Create implements engine.Engine.
@@ -88,17 +88,16 @@ func (e *Engine) startContainer(ctx context.Context, id, containerID string, lis
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	held, err := pidfd.Open(pid)
 	if err != nil {
-		return nil, fmt.Errorf("open pidfd of init: %w", err) // it has ended, and its pid is 0
+		return nil, fmt.Errorf("hold init: %w", err) // it has ended, and its pid is 0
 	}
-	pidfd := os.NewFile(uintptr(fd), "pidfd")
 	bound, cancel := context.WithTimeoutCause(ctx, e.cfg.Timeout, errTimeout)
 	defer cancel()
-	control, err := e.accept(bound, id, listener, pid, pidfd, g.Group(g.of(containerID)))
+	control, err := e.accept(bound, id, listener, pid, held, g.Group(g.of(containerID)))
 	if err != nil {
-		pidfd.Close()
+		held.Close()
 		return nil, err
 	}
-	return &engine.Sandbox{ID: id, Pid: pid, Pidfd: pidfd, Control: control, Group: g.Group(g.of(containerID))}, nil
+	return &engine.Sandbox{ID: id, Pid: pid, Pidfd: held, Control: control, Group: g.Group(g.of(containerID))}, nil
 }

@@ -30,6 +30,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
 	"github.com/sirupsen/logrus"
@@ -85,6 +86,7 @@ var _ engine.Engine = (*Engine)(nil)
 
 // daemon is what a daemon said of itself.
 type daemon struct {
+	info    system.Info
 	version string // for people
 	groups  group
 }
@@ -171,6 +173,7 @@ func (e *Engine) ask(ctx context.Context) (*daemon, error) {
 		if err != nil {
 			return err
 		}
+		d.info = info
 		d.version = fmt.Sprintf("Docker %s (API %s, %s, cgroup driver %s)",
 			info.ServerVersion, e.api.ClientVersion(), info.DefaultRuntime, info.CgroupDriver)
 		d.groups, err = e.groupsOf(info.CgroupDriver)

@@ -13,33 +13,26 @@ import (
 	"github.com/creel-sandbox/creel/runner/engine"
 )
 
-var _ engine.Examiner = (*Engine)(nil)
-
-// Examine implements engine.Examiner. It asks the daemon anew, whatever that
+// Examine implements engine.Engine. It asks the daemon anew, whatever that
 // said before.
 func (e *Engine) Examine(ctx context.Context) (*engine.Health, error) {
 	d, err := e.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
-	health := &engine.Health{Version: d.version}
+	health := &engine.Health{Version: d.version, Notes: notes(d.info)}
 	err = e.call(ctx, "ask for its version", func(ctx context.Context) error {
 		version, err := e.api.ServerVersion(ctx)
 		if err != nil {
 			return err
 		}
-		info, err := e.api.Info(ctx)
-		if err != nil {
-			return err
-		}
-		health.Notes = notes(info)
-		build, known := runtimeOf(version, info.DefaultRuntime)
+		build, known := runtimeOf(version, d.info.DefaultRuntime)
 		if known {
 			health.Builds = []advisory.Build{build}
 			return nil
 		}
 		health.Notes = append(health.Notes, engine.Note{About: "advisories", Warning: true,
-			Found: fmt.Sprintf("the daemon does not say which version its runtime %s is", info.DefaultRuntime),
+			Found: fmt.Sprintf("the daemon does not say which version its runtime %s is", d.info.DefaultRuntime),
 			Hint:  "run it with --version, and compare with the advisories of its project"})
 		return nil
 	})

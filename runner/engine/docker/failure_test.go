@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/pidfd"
 )
 
 // serve answers on a socket in place of a daemon.
@@ -228,7 +229,7 @@ func TestDaemonKilledUnderSandboxes(t *testing.T) {
 		if err := r.Remove(t.Context(), id); !errors.As(err, &unavailable) {
 			t.Errorf("%s: got %v", id, err)
 		}
-		check(t, readable(b.Pidfd)) // it has ended all the same
+		check(t, pidfd.Wait(b.Pidfd)) // it has ended all the same
 		if pids, err := b.Group.Procs(); err == nil {
 			t.Errorf("%s: has processes %v", id, pids)
 		}
@@ -281,7 +282,7 @@ func TestDaemonHangsUnderSandbox(t *testing.T) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
-	check(t, readable(b.Pidfd))
+	check(t, pidfd.Wait(b.Pidfd))
 	r.daemon.Thaw()
 	eventually(t, "nothing is left", func() bool { return r.daemon.Docker("ps", "--all", "--quiet") == "" })
 	eventually(t, "its directory is gone", func() bool {

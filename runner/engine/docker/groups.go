@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/engine"
 )
@@ -79,27 +77,7 @@ func (g group) containers() ([]string, error) {
 func (e *Engine) end(ctx context.Context, container string) error {
 	var errs []error
 	for _, g := range e.groups {
-		errs = append(errs, g.end(ctx, g.of(container)))
+		errs = append(errs, g.End(ctx, g.of(container)))
 	}
 	return errors.Join(errs...)
-}
-
-// end kills until the last process is gone, which v1 does not announce.
-func (g group) end(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
-	defer cancel()
-	for {
-		if _, err := g.Kill(name); err != nil {
-			return err
-		}
-		err := g.Remove(name)
-		if err == nil || !errors.Is(err, unix.EBUSY) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
 }

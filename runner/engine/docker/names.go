@@ -13,7 +13,7 @@ import (
 // server. The daemon replaces those of an image by empty files (moby
 // initlayer, setup_unix.go); a directory brings its own. In the state
 // directory they have a dot before their name, as no sandbox has.
-var names = map[string]string{"hosts": "127.0.0.1 localhost\n", "resolv.conf": ""}
+var names = map[string]string{"hosts": rootfs.HostsFile, "resolv.conf": ""}
 
 func (e *Engine) namesPath(name string) string { return filepath.Join(e.stateDir(), "."+name) }
 

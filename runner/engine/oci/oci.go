@@ -30,6 +30,7 @@ import (
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/pidfd"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/spec"
 )
@@ -189,12 +190,12 @@ func (e *Engine) adopt(id string, control *net.UnixConn) (*engine.Sandbox, error
 		return nil, err
 	}
 	e.adopted.add(id, pid)
-	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	held, err := pidfd.Open(pid)
 	if err != nil {
-		return nil, fmt.Errorf("open pidfd of init: %w", err)
+		return nil, fmt.Errorf("hold init: %w", err)
 	}
 	return &engine.Sandbox{
-		ID: id, Pid: pid, Pidfd: os.NewFile(uintptr(fd), "pidfd"), Control: control, Group: e.cfg.Cgroups.Group(id),
+		ID: id, Pid: pid, Pidfd: held, Control: control, Group: e.cfg.Cgroups.Group(id),
 	}, nil
 }
 
@@ -232,7 +233,7 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 		}
 	}
 	err = errors.Join(
-		e.removeCgroup(ctx, id),
+		e.cfg.Cgroups.End(ctx, id),
 		os.RemoveAll(filepath.Join(e.runtimeRoot(), id)),
 		os.RemoveAll(e.bundle(id)),
 	)
@@ -255,27 +256,6 @@ func collect(pid int) {
 	for {
 		if _, err := unix.Wait4(pid, nil, 0, nil); err != nil && err != unix.EINTR {
 			return
-		}
-	}
-}
-
-// removeCgroup removes a group once the last of its killed processes is
-// gone, which the kernel does not announce on v1.
-func (e *Engine) removeCgroup(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
-	defer cancel()
-	for {
-		err := e.cfg.Cgroups.Remove(id)
-		if err == nil || !errors.Is(err, unix.EBUSY) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(2 * time.Millisecond):
-		}
-		if _, err := e.cfg.Cgroups.Kill(id); err != nil {
-			return err
 		}
 	}
 }

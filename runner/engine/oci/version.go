@@ -12,8 +12,6 @@ import (
 	"github.com/creel-sandbox/creel/runner/engine"
 )
 
-var _ engine.Examiner = (*Engine)(nil)
-
 // Version implements engine.Engine.
 func (e *Engine) Version(ctx context.Context) (string, error) {
 	text, err := e.versionText(ctx)
@@ -24,7 +22,7 @@ func (e *Engine) Version(ctx context.Context) (string, error) {
 	return first, nil
 }
 
-// Examine implements engine.Examiner.
+// Examine implements engine.Engine.
 func (e *Engine) Examine(ctx context.Context) (*engine.Health, error) {
 	text, err := e.versionText(ctx)
 	if err != nil {
