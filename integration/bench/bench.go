@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ type options struct {
 	quick, profile    bool
 	seconds           int
 	out, only, readme string
+	match             string
 }
 
 // scale is how much is measured.
@@ -112,8 +115,11 @@ func (b *bench) measure(ctx context.Context) {
 		b.printProfile(ctx)
 		return
 	}
+	match, err := regexp.Compile(b.match)
+	b.tb.check(err)
 	b.addPeers()
 	b.startCreel("crun", "runc", "docker")
+	b.contenders = slices.DeleteFunc(b.contenders, func(c *contender) bool { return !match.MatchString(c.name) })
 	for _, p := range parts {
 		if ctx.Err() != nil || b.only != "" && !strings.Contains(","+b.only+",", ","+p.name+",") {
 			continue

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // contender is one way to run a command.
@@ -36,16 +37,26 @@ func findBusybox() (string, error) {
 	return filepath.EvalSymlinks(path)
 }
 
+// longest is how long one run of a program may take: a Docker daemon that is
+// asked by many at once can be stuck for good.
+const longest = time.Minute
+
 // start runs a program to its end as cheaply as a program can be started in
 // Go: one clone(CLONE_VFORK), one execve, one wait.
-func (b *bench) start(argv, env []string) error {
+func (b *bench) start(ctx context.Context, argv, env []string) error {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	process, err := os.StartProcess(argv[0], argv, &os.ProcAttr{Env: env, Files: []*os.File{b.null, b.null, b.complain}})
 	if err != nil {
 		return err
 	}
+	defer context.AfterFunc(ctx, func() { _ = process.Kill() })()
 	state, err := process.Wait()
 	if err != nil {
 		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: was not done: %w", argv[0], ctx.Err())
 	}
 	if !state.Success() {
 		return fmt.Errorf("%s: %v: %s", argv[0], state, b.complaint())
@@ -72,6 +83,6 @@ func (b *bench) program(name string, sustained bool, env []string, argv ...strin
 		return c
 	}
 	argv[0] = path
-	c.once = func(context.Context) error { return b.start(argv, env) }
+	c.once = func(ctx context.Context) error { return b.start(ctx, argv, env) }
 	return c
 }

@@ -156,7 +156,9 @@ func (c *creel) run(ctx context.Context, e *client.Exec) error {
 // shell runs a command as a script does, the start of the client included.
 func (c *creel) shell(b *bench, policy string) func(context.Context) error {
 	cmd := c.Command("exec", "--policy", policy, "--", b.busybox, "true")
-	return func(context.Context) error { return b.start(append([]string{cmd.Path}, cmd.Args[1:]...), cmd.Env) }
+	return func(ctx context.Context) error {
+		return b.start(ctx, append([]string{cmd.Path}, cmd.Args[1:]...), cmd.Env)
+	}
 }
 
 // Exec of the client, which the rig's own Exec would hide.

@@ -23,6 +23,7 @@ func main() {
 	flag.IntVar(&o.seconds, "seconds", 0, "length of each sustained row (60; 5 with -quick)")
 	flag.StringVar(&o.out, "out", "bin/bench", "directory of bench.md, bench.json and bench.svg")
 	flag.StringVar(&o.only, "only", "", "comma-separated parts: latency,sustained,memory,throughput,drift,many,overload")
+	flag.StringVar(&o.match, "match", "", "measure only contenders whose name has this regular expression (RE2)")
 	flag.StringVar(&o.readme, "readme", "", "also put the table between this file's markers, and the plot beside the program")
 	flag.BoolVar(&o.profile, "profile", false, "say where the time goes, and measure nothing else")
 	flag.Parse()

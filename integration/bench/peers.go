@@ -61,18 +61,18 @@ func (b *bench) addRuntime(runtime string) {
 		return
 	}
 	var n atomic.Int64
-	once := func() error {
+	once := func(ctx context.Context) error {
 		id := fmt.Sprintf("%s-%d", filepath.Base(b.dir), n.Add(1))
-		return b.start([]string{path, "--root", state, "run", "--bundle", bundle, id}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"})
+		return b.start(ctx, []string{path, "--root", state, "run", "--bundle", bundle, id}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"})
 	}
-	c.once = func(context.Context) error { return once() }
+	c.once = once
 	if runtime != "crun" || !hybrid() {
 		return
 	}
 	apart, err := newThreads(slices.Max(callerCounts))
 	b.tb.check(err)
 	b.tb.Cleanup(apart.end)
-	c.once = func(context.Context) error { return apart.do(once) }
+	c.once = func(ctx context.Context) error { return apart.do(func() error { return once(ctx) }) }
 }
 
 func (b *bench) writeBundle(runtime, bundle string) error {
@@ -145,8 +145,8 @@ func (b *bench) startDocker(run, enter *contender) {
 	id := b.docker.Docker("run", "--detach", "--network", "none", "--log-driver", "none", "--stop-signal", "KILL", "busybox", "/busybox", "sleep", "1000000")
 	command := func(args ...string) func(context.Context) error {
 		cmd := b.docker.Command(args...)
-		return func(context.Context) error {
-			return b.start(append([]string{cmd.Path}, cmd.Args[1:]...), cmd.Env)
+		return func(ctx context.Context) error {
+			return b.start(ctx, append([]string{cmd.Path}, cmd.Args[1:]...), cmd.Env)
 		}
 	}
 	run.once = command("run", "--rm", "--network", "none", "--log-driver", "none", "busybox", "/busybox", "true")
