@@ -2,17 +2,14 @@ package supervisor
 
 import (
 	"fmt"
-	"os/user"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/engine"
-	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
 )
 
@@ -20,7 +17,7 @@ import (
 // invocation. The peer's uid is the kernel's word (SO_PEERCRED, unix(7)).
 func (s *Supervisor) admit(peer server.Peer, req *api.ExecRequest, stdio server.Stdio) (*invocation, error) {
 	declared := s.declared.Load()
-	p, err := choosePolicy(declared, peer, req.Policy)
+	p, err := s.choosePolicy(declared, peer, req.Policy)
 	if err != nil {
 		return nil, err
 	}
@@ -34,36 +31,36 @@ func (s *Supervisor) admit(peer server.Peer, req *api.ExecRequest, stdio server.
 	if err != nil {
 		return nil, err
 	}
-	who, err := identify(p.User)
+	who, err := s.users.identify(p.User)
 	if err != nil {
 		return nil, &api.Error{Code: "bad-policy", Message: fmt.Sprintf("policy %s: %v", p.Name, err), ExitCode: api.ExitFailed,
 			Hint: "create the user, or name another in 'user:'"}
 	}
 	return &invocation{
-		id: newID(), peer: peer, caller: callerName(peer.UID), command: commandLine(req.Argv), req: req, policy: p, engine: engine, made: made, filter: declared.Filters[p.Name],
+		id: newID(), peer: peer, caller: s.users.name(peer.UID), command: commandLine(req.Argv), req: req, policy: p, engine: engine, made: made, filter: declared.Filters[p.Name],
 		who: who, created: time.Now(), stdio: stdio, state: "creating",
 		logs: newTail(p.Logs.Keep), cancel: func() {}, abandoned: make(chan struct{}),
 	}, nil
 }
 
-func choosePolicy(declared *Declared, peer server.Peer, name string) (*policy.Policy, error) {
+func (s *Supervisor) choosePolicy(declared *Declared, peer server.Peer, name string) (*policy.Policy, error) {
 	p, ok := declared.Policies.Get(name)
-	if ok && mayCall(p, peer.UID) {
+	if ok && s.mayCall(p, peer.UID) {
 		return p, nil
 	}
 	// Whether a policy exists is told only to those who may run it.
 	var allowed []string
 	for _, other := range declared.Policies.Names() {
-		if p, _ := declared.Policies.Get(other); mayCall(p, peer.UID) {
+		if p, _ := declared.Policies.Get(other); s.mayCall(p, peer.UID) {
 			allowed = append(allowed, other)
 		}
 	}
-	hint := fmt.Sprintf("add %q to callers.users of the policy and reload", callerName(peer.UID))
+	hint := fmt.Sprintf("add %q to callers.users of the policy and reload", s.users.name(peer.UID))
 	if len(allowed) > 0 {
 		hint = "you may run: " + strings.Join(allowed, ", ")
 	}
 	return nil, &api.Error{Code: api.CodeDenied, ExitCode: api.ExitFailed, Hint: hint,
-		Message: fmt.Sprintf("policy %q: not one that user %s may run", name, callerName(peer.UID))}
+		Message: fmt.Sprintf("policy %q: not one that user %s may run", name, s.users.name(peer.UID))}
 }
 
 // engineOf gives the engine of a policy, where this host has it.
@@ -77,64 +74,11 @@ func (s *Supervisor) engineOf(declared *Declared, p *policy.Policy) (engine.Engi
 	return e, name, nil
 }
 
-func mayCall(p *policy.Policy, uid uint32) bool {
+func (s *Supervisor) mayCall(p *policy.Policy, uid uint32) bool {
 	return slices.ContainsFunc(p.Callers.Users, func(name string) bool {
-		id, ok := lookupUID(name)
+		id, ok := s.users.uid(name)
 		return ok && id == uid
 	})
-}
-
-// lookupUID takes a user name or a decimal uid.
-func lookupUID(name string) (uint32, bool) {
-	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
-		return uint32(n), true
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(u.Uid, 10, 32)
-	return uint32(n), err == nil
-}
-
-func callerName(uid uint32) string {
-	id := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(id); err == nil {
-		return u.Username
-	}
-	return id
-}
-
-// identify looks up who a sandbox runs as: a name of this host, or uid:gid.
-func identify(declared string) (rootfs.Identity, error) {
-	uidText, gidText, numeric := strings.Cut(declared, ":")
-	if !numeric {
-		u, err := user.Lookup(declared)
-		if err != nil {
-			return rootfs.Identity{}, fmt.Errorf("user %q: not a user of this host", declared)
-		}
-		uidText, gidText = u.Uid, u.Gid
-	}
-	uid, err := strconv.ParseUint(uidText, 10, 32)
-	if err != nil {
-		return rootfs.Identity{}, fmt.Errorf("parse uid: %w", err)
-	}
-	gid, err := strconv.ParseUint(gidText, 10, 32)
-	if err != nil {
-		return rootfs.Identity{}, fmt.Errorf("parse gid: %w", err)
-	}
-	// The policy refuses 0 by number; a name that means 0 is only seen here.
-	if uid == 0 || gid == 0 {
-		return rootfs.Identity{}, fmt.Errorf("user %q: is root, or its group is", declared)
-	}
-	who := rootfs.Identity{Name: "sandbox", Group: "sandbox", UID: uint32(uid), GID: uint32(gid)}
-	if u, err := user.LookupId(uidText); err == nil {
-		who.Name = u.Username
-	}
-	if g, err := user.LookupGroupId(gidText); err == nil {
-		who.Group = g.Name
-	}
-	return who, nil
 }
 
 func checkReview(p *policy.Policy, strict bool) error {

@@ -112,7 +112,7 @@ func (s *Supervisor) notices() []string {
 func (s *Supervisor) Admins() []uint32 {
 	var uids []uint32
 	for _, name := range s.declared.Load().Config.Admins {
-		if uid, ok := lookupUID(name); ok {
+		if uid, ok := s.users.uid(name); ok {
 			uids = append(uids, uid)
 		}
 	}

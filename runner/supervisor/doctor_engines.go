@@ -169,7 +169,7 @@ func (s *Supervisor) tryPolicy(ctx context.Context, declared *Declared, p *polic
 	if err != nil {
 		return chosen, err
 	}
-	who, err := identify(p.User)
+	who, err := s.users.identify(p.User)
 	if err != nil {
 		return chosen, err
 	}

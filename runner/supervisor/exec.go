@@ -18,6 +18,7 @@ import (
 // taken away right after, off the caller's path.
 func (s *Supervisor) Exec(ctx context.Context, peer server.Peer, req *api.ExecRequest, stdio server.Stdio,
 	control <-chan api.Control, started func(id string)) (*api.Result, error) {
+	defer s.lull.enter()()
 	inv, err := s.admit(peer, req, stdio)
 	if err == nil {
 		err = s.reachGateway(ctx, inv)
@@ -55,16 +56,19 @@ func (s *Supervisor) Exec(ctx context.Context, peer server.Peer, req *api.ExecRe
 	inv.mu.Lock()
 	inv.result = result
 	inv.mu.Unlock()
-	s.cfg.Log.WithFields(map[string]any{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller,
-		"reason": result.Reason, "exit": result.ExitCode}).Info("invocation ended")
+	inv.report = func() {
+		s.cfg.Log.WithFields(map[string]any{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller,
+			"reason": result.Reason, "exit": result.ExitCode}).Info("invocation ended")
+	}
 	return result, nil
 }
 
-// end takes away what is left of an invocation.
+// end tells the log of an invocation and takes away what is left of it.
 func (s *Supervisor) end(inv *invocation) {
 	inv.logs.close()
-	s.unwind(inv)
+	inv.report()
 	inv.stdio.Close() // where no step took it over; closing twice does no harm
+	s.unwind(inv)
 	inv.setState("ended")
 	inv.forget()
 	s.leave(inv)
@@ -88,7 +92,7 @@ func (s *Supervisor) launchFailed(inv *invocation, err error) (*api.Result, erro
 	if inv.output == nil { // from then on an error can name the command or its directory
 		log = log.WithError(err)
 	}
-	log.Warn("launch failed")
+	inv.report = func() { log.Warn("launch failed") }
 	return nil, told
 }
 

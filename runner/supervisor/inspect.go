@@ -145,7 +145,7 @@ func (s *Supervisor) Policies(_ context.Context, peer server.Peer) (*api.PolicyR
 	declared := s.declared.Load()
 	reply := &api.PolicyReply{}
 	for _, name := range declared.Policies.Names() {
-		if p, _ := declared.Policies.Get(name); mayCall(p, peer.UID) {
+		if p, _ := declared.Policies.Get(name); s.mayCall(p, peer.UID) {
 			reply.Policies = append(reply.Policies, name)
 		}
 	}

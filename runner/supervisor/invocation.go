@@ -58,6 +58,8 @@ type invocation struct {
 	// abandoned is closed when somebody, and not the command, ended it.
 	abandoned chan struct{}
 	launched  time.Time
+	// report tells the log how it ended, once the caller knows.
+	report func()
 }
 
 // stateWarm is that of a sandbox of the pool.

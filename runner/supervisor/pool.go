@@ -67,7 +67,7 @@ func (p *pool) nudge() {
 }
 
 // keepPool fills the pool until the supervisor closes. It is the only one
-// that starts to make sandboxes ahead, and makes as many at once as there are
+// that starts to make sandboxes ahead, half as many at once as there are
 // processors, so that it cannot take all of the machine from commands.
 func (s *Supervisor) keepPool() {
 	timer := time.NewTimer(calm)
@@ -109,7 +109,7 @@ func (s *Supervisor) fill(now time.Time) time.Duration {
 			again = min(again, wait)
 			continue
 		}
-		for len(shelf.waiting)+shelf.making < shelf.target && p.making < runtime.NumCPU() && total < maxWarm {
+		for len(shelf.waiting)+shelf.making < shelf.target && p.making < max(1, runtime.NumCPU()/2) && total < maxWarm {
 			shelf.making++
 			p.making++
 			total++
@@ -122,6 +122,7 @@ func (s *Supervisor) fill(now time.Time) time.Duration {
 // makeAhead makes one sandbox for a shelf and then stays with it: until a
 // command takes it, or it ends.
 func (s *Supervisor) makeAhead(shelf *shelf) {
+	s.lull.wait()
 	w, err := s.vacancy(shelf.policy)
 	failed := err != nil && !errors.Is(err, errClosed)
 	if err == nil {
@@ -161,7 +162,7 @@ func (s *Supervisor) vacancy(p *policy.Policy) (*invocation, error) {
 	if err != nil {
 		return nil, err
 	}
-	who, err := identify(p.User)
+	who, err := s.users.identify(p.User)
 	if err != nil {
 		return nil, err
 	}

@@ -59,12 +59,15 @@ func (s *Supervisor) createSandbox(ctx context.Context, inv *invocation) error {
 }
 
 // removeSandbox ends whatever still runs, waits for the init so that no
-// zombie and no reused pid is left, and removes the container.
+// zombie and no reused pid is left, and removes the container, for which
+// nobody waits.
 func (s *Supervisor) removeSandbox(inv *invocation) error {
 	pidfd.Kill(inv.sandbox.Pidfd)
 	inv.sandbox.Control.Close() // a session has closed it already
+	err := pidfd.Reap(inv.sandbox.Pidfd)
+	s.lull.wait()
 	return errors.Join(
-		pidfd.Reap(inv.sandbox.Pidfd),
+		err,
 		inv.sandbox.Pidfd.Close(),
 		inv.engine.Remove(context.Background(), inv.id),
 	)

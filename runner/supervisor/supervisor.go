@@ -64,8 +64,10 @@ type Supervisor struct {
 	// notice says why the last reload was not taken, or is empty.
 	notice   atomic.Pointer[string]
 	versions versions
+	users    users
 
 	pool *pool
+	lull *lull
 	// launches holds one value for each launch under way, so that many at once
 	// do not slow down one another, and an operator, to a standstill.
 	launches chan struct{}
@@ -84,7 +86,7 @@ var _ server.Backend = (*Supervisor)(nil)
 // New makes a supervisor from a first load that must succeed, and ends what a
 // former one left behind.
 func New(ctx context.Context, cfg Config) (*Supervisor, error) {
-	s := &Supervisor{cfg: cfg, pool: newPool(), launches: make(chan struct{}, 2*runtime.NumCPU()), live: map[string]*invocation{}, warm: map[string]*invocation{}}
+	s := &Supervisor{cfg: cfg, pool: newPool(), lull: newLull(), launches: make(chan struct{}, 2*runtime.NumCPU()), live: map[string]*invocation{}, warm: map[string]*invocation{}}
 	declared, err := cfg.Load()
 	if err != nil {
 		return nil, err
