@@ -21,7 +21,12 @@ func TestDescriptorsOfAHostileProcessAreBounded(t *testing.T) {
 		defer unix.Close(fd)
 	}
 	p := Process{Pid: os.Getpid()}
-	if err := p.readFDs(); err != nil {
+	dir, err := openProcess(p.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(dir)
+	if err := p.readFDs(dir); err != nil {
 		t.Fatal(err)
 	}
 	if len(p.FDs) != maxFDs+1 {

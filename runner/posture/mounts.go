@@ -3,28 +3,28 @@ package posture
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/kernelfile"
 )
 
-func (p *Posture) readMounts(pid int) error {
-	f, err := os.Open(procFile(pid, "mountinfo"))
+func (p *Posture) readMounts(dir int) error {
+	theirs, err := kernelfile.Read(dir, "mountinfo")
 	if err != nil {
-		return fmt.Errorf("open mountinfo: %w", err)
+		return fmt.Errorf("read mountinfo: %w", err)
 	}
-	defer f.Close()
-	ours, err := os.ReadFile("/proc/self/mountinfo")
+	ours, err := kernelfile.Read(kernelfile.Path, "/proc/self/mountinfo")
 	if err != nil {
 		return fmt.Errorf("read own mountinfo: %w", err)
 	}
-	mounts, ids, err := parseMounts(f, devices(string(ours)))
+	mounts, ids, err := parseMounts(strings.NewReader(theirs), devices(ours))
 	if err != nil {
 		return err
 	}
-	root, err := unix.Open(procFile(pid, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := kernelfile.Open(dir, "root")
 	if err != nil {
 		return fmt.Errorf("open root of sandbox: %w", err)
 	}
@@ -62,7 +62,7 @@ func parseMounts(r io.Reader, onHost map[string]bool) ([]Mount, []int, error) {
 func devices(text string) map[string]bool {
 	seen := map[string]bool{}
 	for line := range strings.Lines(text) {
-		if fields := strings.Fields(line); len(fields) > 2 {
+		if fields := strings.SplitN(line, " ", 4); len(fields) == 4 {
 			seen[fields[2]] = true
 		}
 	}
@@ -119,11 +119,14 @@ func (m *Mount) identify(root, mountID int) error {
 	if m.Rdev = unix.Mkdev(st.Rdev_major, st.Rdev_minor); m.Rdev != 0 {
 		m.Owner = uint64(st.Uid)
 	}
+	if m.FSType != "tmpfs" {
+		return nil
+	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {
 		return fmt.Errorf("stat file system of %s of sandbox: %w", m.Target, err)
 	}
-	if fs.Type == unix.TMPFS_MAGIC && m.FSType == "tmpfs" {
+	if fs.Type == unix.TMPFS_MAGIC {
 		m.Size, m.Inodes = int64(fs.Blocks)*fs.Bsize, int64(fs.Files)
 	}
 	return nil

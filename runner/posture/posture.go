@@ -3,9 +3,9 @@
 //
 // The prediction is made from the policy, not from the OCI configuration, so
 // a mistake in the configuration, in the runtime or in the kernel's support
-// shows as a difference. It imports policy, cgroup, rootfs and spec (for the
-// constants both sides must agree on); it reads /proc and cgroupfs, and never
-// changes anything.
+// shows as a difference. It imports policy, cgroup, kernelfile, rootfs and spec
+// (for the constants both sides must agree on); it reads /proc and cgroupfs,
+// and never changes anything.
 package posture
 
 import "github.com/creel-sandbox/creel/runner/cgroup"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/cgroup"
+	"github.com/creel-sandbox/creel/runner/kernelfile"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/spec"
 )
@@ -110,11 +111,11 @@ func Predict(s Subject) (Prediction, error) {
 // countFilters adds the sandbox's floor to the filters that it inherits, such
 // as those of a hardened unit (SystemCallFilter=, systemd.exec(5)).
 func (p *Prediction) countFilters() error {
-	data, err := os.ReadFile("/proc/self/status")
+	text, err := kernelfile.Read(kernelfile.Path, "/proc/self/status")
 	if err != nil {
 		return fmt.Errorf("read own status: %w", err)
 	}
-	own, err := parseStatus(string(data))
+	own, err := parseStatus(text)
 	p.Filters = own.Filters + 1
 	return err
 }

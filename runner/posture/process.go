@@ -3,55 +3,60 @@ package posture
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/kernelfile"
 )
 
 // readProcess reads one process, whose init has the namespaces given.
 func readProcess(pid int, namespaces map[string]string) (Process, error) {
 	p := Process{Pid: pid}
-	for _, read := range []func() error{
+	dir, err := openProcess(pid)
+	if err != nil {
+		return p, fmt.Errorf("read process %d: %w", pid, err)
+	}
+	defer unix.Close(dir)
+	for _, read := range []func(dir int) error{
 		p.readThreads,
 		p.readLimits,
 		p.readOOMScoreAdj,
 		p.readIdentity,
 		p.readFDs,
-		func() error { return p.readNamespaces(namespaces) },
+		func(dir int) error { return p.readNamespaces(dir, namespaces) },
 	} {
-		if err := read(); err != nil {
+		if err := read(dir); err != nil {
 			return p, fmt.Errorf("read process %d: %w", pid, err)
 		}
 	}
 	return p, nil
 }
 
-func (p *Process) readThreads() error {
-	tasks, err := os.ReadDir(procFile(p.Pid, "task"))
+func (p *Process) readThreads(dir int) error {
+	tasks, err := kernelfile.Names(dir, "task")
 	if err != nil {
 		return fmt.Errorf("list threads: %w", err)
 	}
 	for i, task := range tasks {
-		data, err := os.ReadFile(procFile(p.Pid, "task/"+task.Name()+"/status"))
+		text, err := kernelfile.Read(dir, "task/"+task+"/status")
 		if err != nil {
 			return fmt.Errorf("read status: %w", err)
 		}
-		thread, err := parseStatus(string(data))
+		thread, err := parseStatus(text)
 		if err != nil {
 			return fmt.Errorf("parse status: %w", err)
 		}
-		leader := task.Name() == strconv.Itoa(p.Pid)
+		leader := task == strconv.Itoa(p.Pid)
 		if i == 0 {
 			thread.Pid = p.Pid
 			*p = thread
 		} else {
 			p.addThread(thread)
 		}
-		if leader { // not always the first: 10000 is listed before 9999
+		if leader { // wherever it is listed
 			p.NSPid = thread.NSPid
 		}
 	}
@@ -80,17 +85,22 @@ func union(a, b []string) []string {
 	return slices.Compact(all)
 }
 
+// statusKeys are the lines of a status that are read.
+var statusKeys = []string{"NSpid", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb",
+	"NoNewPrivs", "Seccomp", "Seccomp_filters"}
+
 // parseStatus reads the status of one thread (proc(5)). A line that a kernel
 // without the feature leaves out is an error: what is not told is not in force.
 func parseStatus(text string) (Process, error) {
-	fields := map[string]string{}
+	fields := make(map[string]string, len(statusKeys))
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(line, ":")
-		fields[key] = strings.TrimSpace(value)
+		if slices.Contains(statusKeys, key) {
+			fields[key] = strings.TrimSpace(value)
+		}
 	}
 	var p Process
-	for _, key := range []string{"NSpid", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb",
-		"NoNewPrivs", "Seccomp", "Seccomp_filters"} {
+	for _, key := range statusKeys {
 		value, ok := fields[key]
 		if !ok || value == "" && key != "Groups" {
 			return p, fmt.Errorf("no %s: %w", key, unix.ENOTSUP)
@@ -121,12 +131,12 @@ func parseStatus(text string) (Process, error) {
 	return p, nil
 }
 
-func (p *Process) readLimits() error {
-	data, err := os.ReadFile(procFile(p.Pid, "limits"))
+func (p *Process) readLimits(dir int) error {
+	text, err := kernelfile.Read(dir, "limits")
 	if err != nil {
 		return fmt.Errorf("read limits: %w", err)
 	}
-	p.Limits = parseLimits(string(data))
+	p.Limits = parseLimits(text)
 	return nil
 }
 
@@ -147,39 +157,40 @@ func parseLimits(text string) map[string]string {
 	return limits
 }
 
-func (p *Process) readOOMScoreAdj() error {
-	data, err := os.ReadFile(procFile(p.Pid, "oom_score_adj"))
+func (p *Process) readOOMScoreAdj(dir int) error {
+	text, err := kernelfile.Read(dir, "oom_score_adj")
 	if err != nil {
 		return err
 	}
-	p.OOMScoreAdj, err = strconv.Atoi(strings.TrimSpace(string(data)))
+	p.OOMScoreAdj, err = strconv.Atoi(strings.TrimSpace(text))
 	return err
 }
 
-func (p *Process) readIdentity() error {
-	stats := map[string]unix.Stat_t{}
-	for _, name := range []string{"environ", "exe", "root", "cwd"} {
-		var st unix.Stat_t
-		if err := unix.Stat(procFile(p.Pid, name), &st); err != nil {
-			return fmt.Errorf("stat %s: %w", name, err)
+func (p *Process) readIdentity(dir int) error {
+	var environ, exe, root, cwd unix.Stat_t
+	for _, file := range []struct {
+		name string
+		into *unix.Stat_t
+	}{{"environ", &environ}, {"exe", &exe}, {"root", &root}, {"cwd", &cwd}} {
+		if err := unix.Fstatat(dir, file.name, file.into, 0); err != nil {
+			return fmt.Errorf("stat %s: %w", file.name, err)
 		}
-		stats[name] = st
 	}
 	// The files in a dumpable process's /proc directory belong to its own
 	// uid, those of any other to root (proc(5)).
-	p.Dumpable = strconv.Itoa(int(stats["environ"].Uid)) == p.UIDs[1]
-	p.Exe = File{stats["exe"].Dev, stats["exe"].Ino}
+	p.Dumpable = strconv.Itoa(int(environ.Uid)) == p.UIDs[1]
+	p.Exe = File{exe.Dev, exe.Ino}
 	// A working directory outside would be a way out (CVE-2024-21626).
-	p.AtRoot = stats["cwd"].Dev == stats["root"].Dev && stats["cwd"].Ino == stats["root"].Ino
+	p.AtRoot = cwd.Dev == root.Dev && cwd.Ino == root.Ino
 	return nil
 }
 
-func (p *Process) readNamespaces(inits map[string]string) error {
-	own, err := namespacesOf(p.Pid)
+func (p *Process) readNamespaces(dir int, inits map[string]string) error {
+	own, err := namespacesOf(dir, "")
 	if err != nil {
 		return err
 	}
-	for _, kind := range slices.Sorted(maps.Keys(own)) {
+	for _, kind := range namespaceTypes {
 		if own[kind] != inits[kind] {
 			p.Elsewhere = append(p.Elsewhere, kind)
 		}
@@ -195,27 +206,27 @@ const (
 	maxTarget = 128
 )
 
-func (p *Process) readFDs() error {
-	entries, err := os.ReadDir(procFile(p.Pid, "fd"))
+func (p *Process) readFDs(dir int) error {
+	names, err := kernelfile.Names(dir, "fd")
 	if err != nil {
 		return fmt.Errorf("list descriptors: %w", err)
 	}
-	for _, entry := range entries {
+	for _, name := range names {
 		if len(p.FDs) == maxFDs {
-			p.FDs = append(p.FDs, FD{Number: -1, Target: fmt.Sprintf("of %d in all, not listed", len(entries))})
+			p.FDs = append(p.FDs, FD{Number: -1, Target: fmt.Sprintf("of %d in all, not listed", len(names))})
 			break
 		}
-		number, err := strconv.Atoi(entry.Name())
+		number, err := strconv.Atoi(name)
 		if err != nil {
 			return fmt.Errorf("parse descriptor: %w", err)
 		}
 		var st unix.Stat_t
-		target, err := os.Readlink(procFile(p.Pid, "fd/"+entry.Name()))
+		target, err := kernelfile.Link(dir, "fd/"+name)
 		if errors.Is(err, unix.ENAMETOOLONG) { // longer than a page
 			target, err = "a path too long to tell", nil
 		}
 		if err == nil {
-			err = unix.Stat(procFile(p.Pid, "fd/"+entry.Name()), &st)
+			err = unix.Fstatat(dir, "fd/"+name, &st, 0)
 		}
 		if errors.Is(err, unix.ENOENT) {
 			continue // closed since it was listed

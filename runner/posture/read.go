@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/cgroup"
+	"github.com/creel-sandbox/creel/runner/kernelfile"
 )
 
 // namespaceTypes are the files of /proc/PID/ns that a sandbox is held to.
@@ -27,7 +26,12 @@ func Read(init int, group cgroup.Group) (*Posture, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read processes: %w", err)
 	}
-	if err := p.readNamespaces(init); err != nil {
+	dir, err := openProcess(init)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(dir)
+	if err := p.readNamespaces(dir); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(pids, func(a, b int) int { return order(a, init) - order(b, init) })
@@ -41,10 +45,10 @@ func Read(init int, group cgroup.Group) (*Posture, error) {
 		}
 		p.Processes = append(p.Processes, process)
 	}
-	if err := p.readMounts(init); err != nil {
+	if err := p.readMounts(dir); err != nil {
 		return nil, err
 	}
-	if p.Cgroups, err = readCgroups(init); err != nil {
+	if p.Cgroups, err = readCgroups(dir); err != nil {
 		return nil, err
 	}
 	if p.Limits, err = group.Limits(); err != nil {
@@ -61,16 +65,18 @@ func order(pid, init int) int {
 	return 1
 }
 
-func procFile(pid int, name string) string {
-	return filepath.Join("/proc", strconv.Itoa(pid), name)
+// openProcess opens the directory of a process, in which its files are looked
+// up: they are that process's, or an error once it is gone.
+func openProcess(pid int) (int, error) {
+	return kernelfile.Open(kernelfile.Path, "/proc/"+strconv.Itoa(pid))
 }
 
-func (p *Posture) readNamespaces(pid int) error {
+func (p *Posture) readNamespaces(dir int) error {
 	var err error
-	if p.Namespaces, err = namespacesOf(pid); err != nil {
+	if p.Namespaces, err = namespacesOf(dir, ""); err != nil {
 		return err
 	}
-	ours, err := namespacesOf(os.Getpid())
+	ours, err := namespacesOf(kernelfile.Path, "/proc/self/")
 	if err != nil {
 		return err
 	}
@@ -84,7 +90,7 @@ func (p *Posture) readNamespaces(pid int) error {
 		if kind == "user" {
 			continue
 		}
-		owner, err := ownerOf(procFile(pid, "ns/"+kind))
+		owner, err := ownerOf(dir, "ns/"+kind)
 		if err != nil {
 			return err
 		}
@@ -92,14 +98,15 @@ func (p *Posture) readNamespaces(pid int) error {
 			p.ForeignNamespaces = append(p.ForeignNamespaces, kind)
 		}
 	}
-	return p.readNamespaceFiles(pid)
+	return p.readNamespaceFiles(dir)
 }
 
-// namespacesOf gives the identity of each namespace of a process.
-func namespacesOf(pid int) (map[string]string, error) {
-	identities := map[string]string{}
+// namespacesOf gives the identity of each namespace of a process, whose
+// directory is open or, with its closing slash, named.
+func namespacesOf(dir int, name string) (map[string]string, error) {
+	identities := make(map[string]string, len(namespaceTypes))
 	for _, kind := range namespaceTypes {
-		identity, err := os.Readlink(procFile(pid, "ns/"+kind))
+		identity, err := kernelfile.Link(dir, name+"ns/"+kind)
 		if err != nil {
 			return nil, fmt.Errorf("read namespace: %w", err)
 		}
@@ -110,8 +117,8 @@ func namespacesOf(pid int) (map[string]string, error) {
 
 // ownerOf gives the identity of the user namespace that a namespace was made
 // in (NS_GET_USERNS, ioctl_ns(2)).
-func ownerOf(path string) (string, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func ownerOf(dir int, name string) (string, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", fmt.Errorf("open namespace: %w", err)
 	}
@@ -125,11 +132,11 @@ func ownerOf(path string) (string, error) {
 	if err := unix.Fstat(owner, &st); err != nil {
 		return "", fmt.Errorf("read owner of namespace: %w", err)
 	}
-	return fmt.Sprintf("user:[%d]", st.Ino), nil
+	return "user:[" + strconv.FormatUint(st.Ino, 10) + "]", nil
 }
 
 // readNamespaceFiles reads what /proc tells about the inside of namespaces.
-func (p *Posture) readNamespaceFiles(pid int) error {
+func (p *Posture) readNamespaceFiles(dir int) error {
 	for _, f := range []struct {
 		name string
 		into func(text string)
@@ -139,14 +146,14 @@ func (p *Posture) readNamespaceFiles(pid int) error {
 		{"net/route", func(text string) { p.addRoutes(text, routeDevice4) }},
 		{"net/ipv6_route", func(text string) { p.addRoutes(text, routeDevice6) }},
 	} {
-		data, err := os.ReadFile(procFile(pid, f.name))
+		text, err := kernelfile.Read(dir, f.name)
 		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(f.name, "net/ipv6") {
 			continue // a kernel without IPv6
 		}
 		if err != nil {
 			return fmt.Errorf("read %s of init: %w", f.name, err)
 		}
-		f.into(string(data))
+		f.into(text)
 	}
 	return nil
 }
@@ -179,12 +186,12 @@ func normalizeMap(text string) string {
 	return strings.Join(lines, ",")
 }
 
-func readCgroups(pid int) (map[string]string, error) {
-	data, err := os.ReadFile(procFile(pid, "cgroup"))
+func readCgroups(dir int) (map[string]string, error) {
+	text, err := kernelfile.Read(dir, "cgroup")
 	if err != nil {
 		return nil, fmt.Errorf("read cgroup membership: %w", err)
 	}
-	return parseCgroups(string(data))
+	return parseCgroups(text)
 }
 
 // parseCgroups reads /proc/PID/cgroup (cgroups(7)): hierarchy to group.

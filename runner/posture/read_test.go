@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/kernelfile"
 )
 
 // status is an excerpt of /proc/PID/status of a process in a sandbox.
@@ -190,7 +192,7 @@ func TestProcessesAreReadFromTheKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { stdin.Close(); cmd.Wait() }()
-	own, err := namespacesOf(os.Getpid())
+	own, err := namespacesOf(kernelfile.Path, "/proc/self/")
 	if err != nil {
 		t.Fatal(err)
 	}
