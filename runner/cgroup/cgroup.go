@@ -3,8 +3,8 @@
 // and what is used. It knows the legacy (v1, cgroups(7)) and the unified (v2,
 // Documentation/admin-guide/cgroup-v2.rst) layouts.
 //
-// It imports nothing of this module and never sets a limit: the runtime sets
-// them from the OCI configuration, and this package reads back what the
+// It imports kernelfile of this module and never sets a limit: the runtime
+// sets them from the OCI configuration, and this package reads back what the
 // kernel holds, so that a limit that was not applied is seen.
 package cgroup
 
@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/kernelfile"
 )
 
 // Mount is where every distribution mounts the control groups.
@@ -124,12 +126,17 @@ func (h *Hierarchy) List() ([]string, error) {
 	return ids, nil
 }
 
+// Exists says whether a sandbox has a group where its processes are counted.
+func (h *Hierarchy) Exists(id string) bool {
+	return unix.Access(h.dir("pids", id), unix.F_OK) == nil
+}
+
 // Procs lists the processes in a sandbox's group, by host pid. A group that
 // is gone gives ErrNotFound.
 func (h *Hierarchy) Procs(id string) ([]int, error) { return procs(h.dir("pids", id)) }
 
 func procs(dir string) ([]int, error) {
-	data, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	text, err := kernelfile.Read(kernelfile.Path, filepath.Join(dir, "cgroup.procs"))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 		return nil, ErrNotFound
 	}
@@ -137,7 +144,7 @@ func procs(dir string) ([]int, error) {
 		return nil, fmt.Errorf("read control group: %w", err)
 	}
 	var pids []int
-	for _, field := range strings.Fields(string(data)) {
+	for _, field := range strings.Fields(text) {
 		pid, err := strconv.Atoi(field)
 		if err != nil {
 			return nil, fmt.Errorf("parse cgroup.procs: %w", err)
@@ -214,23 +221,30 @@ const (
 	removePause   = 2 * time.Millisecond
 )
 
-// End kills what is in a sandbox's group until the last process is gone, and
-// removes the group. It gives up after 5 s, or when ctx ends, with the error of
-// the last try.
-func (h *Hierarchy) End(ctx context.Context, id string) error {
+// End removes a sandbox's group, and while a process is in it kills what is
+// there; it lists what it killed. It gives up after 5 s, or when ctx ends, with
+// the error of the last try.
+func (h *Hierarchy) End(ctx context.Context, id string) (killed []int, err error) {
+	// Most groups are empty by now. The kernel removes no other, and asking it
+	// costs less than looking.
+	if err := h.Remove(id); err == nil || !errors.Is(err, unix.EBUSY) {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
 	for {
-		if _, err := h.Kill(id); err != nil {
-			return err
+		pids, err := h.Kill(id)
+		if err != nil {
+			return killed, err
 		}
-		err := h.Remove(id)
+		killed = append(killed, pids...)
+		err = h.Remove(id)
 		if err == nil || !errors.Is(err, unix.EBUSY) {
-			return err
+			return killed, err
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return killed, err
 		case <-time.After(removePause):
 		}
 	}

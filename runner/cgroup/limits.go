@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/kernelfile"
 )
 
 // Unlimited is the value of a limit that is not set.
@@ -101,14 +102,14 @@ func (r *reader) text(controller, file string) string {
 	if r.err != nil {
 		return ""
 	}
-	data, err := os.ReadFile(filepath.Join(r.h.dir(controller, r.id), file))
+	text, err := kernelfile.Read(kernelfile.Path, filepath.Join(r.h.dir(controller, r.id), file))
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV):
 		r.err = fmt.Errorf("read %s: %w", file, ErrNotFound)
 	case err != nil:
 		r.err = fmt.Errorf("read %s: %w", file, err)
 	}
-	return strings.TrimSpace(string(data))
+	return strings.TrimSpace(text)
 }
 
 func (r *reader) number(controller, file string) int64 {
@@ -116,8 +117,8 @@ func (r *reader) number(controller, file string) int64 {
 }
 
 func (r *reader) optional(controller, file string, absent int64) int64 {
-	_, err := os.Stat(filepath.Join(r.h.dir(controller, r.id), file))
-	if errors.Is(err, fs.ErrNotExist) {
+	err := unix.Access(filepath.Join(r.h.dir(controller, r.id), file), unix.F_OK)
+	if err == unix.ENOENT {
 		return absent
 	}
 	return r.number(controller, file)

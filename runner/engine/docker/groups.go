@@ -77,7 +77,8 @@ func (g group) containers() ([]string, error) {
 func (e *Engine) end(ctx context.Context, container string) error {
 	var errs []error
 	for _, g := range e.groups {
-		errs = append(errs, g.End(ctx, g.of(container)))
+		_, err := g.End(ctx, g.of(container))
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -212,54 +212,6 @@ func (e *Engine) recordedPid(id string) (int, error) {
 	return pid, nil
 }
 
-// Remove implements engine.Engine.
-func (e *Engine) Remove(ctx context.Context, id string) error {
-	_, err := e.cfg.Cgroups.Procs(id)
-	whole := err == nil
-	pids, err := e.cfg.Cgroups.Kill(id)
-	if err != nil {
-		return fmt.Errorf("remove sandbox %s: %w", id, err)
-	}
-	if pid, err := e.recordedPid(id); err == nil && !e.adopted.has(pid) {
-		pids = append(pids, pid) // of a launch that was given up: perhaps dead, and in no group any more
-	}
-	// Of a container that is where it should be, what follows is all that the
-	// runtime's own "delete" does, and a start of the runtime would cost more.
-	// Any other only the runtime can find. A state it cannot read any more is
-	// removed below all the same.
-	if _, err := os.Stat(filepath.Join(e.runtimeRoot(), id)); err == nil && !whole {
-		if err := e.runtime(ctx, id, []*os.File{e.cfg.Lock}, "delete", "--force", id); err != nil && ctx.Err() != nil {
-			return fmt.Errorf("remove sandbox %s: %w", id, err)
-		}
-	}
-	err = errors.Join(
-		e.cfg.Cgroups.End(ctx, id),
-		os.RemoveAll(filepath.Join(e.runtimeRoot(), id)),
-		os.RemoveAll(e.bundle(id)),
-	)
-	if err != nil {
-		return fmt.Errorf("remove sandbox %s: %w", id, err)
-	}
-	// Out of their group, they are dead: those that became the supervisor's
-	// children (prctl(2), PR_SET_CHILD_SUBREAPER) wait only to be collected.
-	for _, pid := range pids {
-		collect(pid)
-	}
-	e.adopted.drop(id)
-	e.orphans.collect(e)
-	return nil
-}
-
-// collect takes the zombies of a process, or of a group if negative, that are
-// the supervisor's children, until there are none.
-func collect(pid int) {
-	for {
-		if _, err := unix.Wait4(pid, nil, 0, nil); err != nil && err != unix.EINTR {
-			return
-		}
-	}
-}
-
 // List implements engine.Engine.
 func (e *Engine) List(context.Context) ([]engine.Listed, error) {
 	ids, err := e.cfg.Cgroups.List()

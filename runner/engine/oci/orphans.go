@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/creel-sandbox/creel/runner/kernelfile"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 )
 
@@ -23,20 +25,14 @@ import (
 // descriptors but those it was told to keep.
 type leash struct {
 	read, held *os.File
-	target     string // what /proc/PID/fd shows of it
 }
 
 func newLeash() (*leash, error) {
-	read, held, err := os.Pipe()
-	if err != nil {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("make leash: %w", err)
 	}
-	l := &leash{read: read, held: held}
-	if l.target, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", held.Fd())); err != nil {
-		l.close()
-		return nil, fmt.Errorf("make leash: %w", err)
-	}
-	return l, nil
+	return &leash{read: os.NewFile(uintptr(ends[0]), "leash"), held: os.NewFile(uintptr(ends[1]), "held leash")}, nil
 }
 
 func (l *leash) close() {
@@ -49,25 +45,30 @@ func (l *leash) close() {
 // child, because its parents are dead (PR_SET_CHILD_SUBREAPER, prctl(2)).
 func (l *leash) end() error {
 	l.held.Close()
+	// What /proc/PID/fd shows of a pipe is the same for both of its ends.
+	target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", l.read.Fd()))
+	if err != nil {
+		return fmt.Errorf("end run of the runtime: %w", err)
+	}
 	for deadline := time.Now().Add(removeTimeout); !l.dropped(); {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("end run of the runtime: %w", os.ErrDeadlineExceeded)
 		}
-		for _, pid := range l.kill() {
+		for _, pid := range kill(target) {
 			collect(pid)
 		}
 	}
 	return nil
 }
 
-// kill ends the children that hold the leash. No process is started meanwhile:
+// kill ends the children that hold the leash with this target. No process is started meanwhile:
 // until its execve(2) it would hold every leash there is.
-func (l *leash) kill() []int {
+func kill(target string) []int {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	var killed []int
 	for _, pid := range children() {
-		if l.holds(pid) {
+		if holds(pid, target) {
 			_ = unix.Kill(pid, unix.SIGKILL) // our child: the number is still its
 			killed = append(killed, pid)
 		}
@@ -82,29 +83,28 @@ func (l *leash) dropped() bool {
 	return err == nil && n == 1 && fds[0].Revents&unix.POLLHUP != 0
 }
 
-func (l *leash) holds(pid int) bool {
+func holds(pid int, target string) bool {
 	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	if err != nil {
 		return false
 	}
-	for _, link := range links {
-		if target, err := os.Readlink(link); err == nil && target == l.target {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(links, func(link string) bool {
+		shown, err := os.Readlink(link)
+		return err == nil && shown == target
+	})
 }
 
 // children lists the supervisor's children (proc(5), /proc/PID/task/TID/children).
 func children() []int {
-	files, err := filepath.Glob("/proc/self/task/*/children")
+	threads, err := kernelfile.Names(kernelfile.Path, "/proc/self/task")
 	if err != nil {
 		return nil
 	}
 	var pids []int
-	for _, file := range files {
-		data, _ := os.ReadFile(file) // a thread that has ended has none
-		for _, field := range strings.Fields(string(data)) {
+	for _, thread := range threads {
+		// A thread that has ended has none.
+		text, _ := kernelfile.Read(kernelfile.Path, "/proc/self/task/"+thread+"/children")
+		for _, field := range strings.Fields(text) {
 			if pid, err := strconv.Atoi(field); err == nil {
 				pids = append(pids, pid)
 			}
@@ -114,8 +114,8 @@ func children() []int {
 }
 
 // orphanPause is the time between two looks for orphans, which look at every
-// child of every thread.
-const orphanPause = 50 * time.Millisecond
+// child of every thread. As many orphans as sandboxes end in it wait, dead.
+const orphanPause = 250 * time.Millisecond
 
 // orphans are looked for soon after a removal, once for all that come close
 // together.
@@ -156,11 +156,22 @@ func (o *orphans) close() {
 // its launch was given up when it had already begun, is an orphan too.
 func (e *Engine) collectOrphans() {
 	for _, pid := range children() {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err == nil && e.orphaned(pid, string(data)) {
+		if !ended(pid) {
+			continue
+		}
+		stat, err := kernelfile.Read(kernelfile.Path, fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && e.orphaned(pid, stat) {
 			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}
 	}
+}
+
+// ended says whether a child has ended, and leaves it for whoever waits for it
+// (waitid(2), WNOWAIT).
+func ended(pid int) bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err == nil && info.Signo != 0
 }
 
 // orphaned looks at /proc/PID/stat of a child (proc(5)).
@@ -202,6 +213,13 @@ func (a *adopted) drop(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.pids, id)
+}
+
+func (a *adopted) holds(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, held := a.pids[id]
+	return held
 }
 
 func (a *adopted) has(pid int) bool {

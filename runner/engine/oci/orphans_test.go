@@ -88,3 +88,42 @@ func TestCreateRefusesAnIDInUse(t *testing.T) {
 		t.Errorf("list: %v, %v", ids, err)
 	}
 }
+
+// Whether a child has ended is seen without taking it from whoever waits.
+func TestEndedChildIsLeftToWhoWaits(t *testing.T) {
+	child := exec.Command("cat")
+	input, err := child.StdinPipe()
+	check(t, err)
+	check(t, child.Start())
+	if ended(child.Process.Pid) {
+		t.Error("control: it has ended already")
+	}
+	check(t, input.Close())
+	check(t, unix.Waitid(unix.P_PID, child.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil))
+	if !ended(child.Process.Pid) {
+		t.Error("it has not ended")
+	}
+	check(t, child.Wait())
+	if ended(child.Process.Pid) {
+		t.Error("a child that is collected has ended")
+	}
+}
+
+// Whatever is in a sandbox's directories goes with them.
+func TestDirectoriesAreRemovedWithWhatIsUnexpected(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "id")
+	for _, extra := range []string{"", "unknown", "below/it"} {
+		for _, name := range append(bundleFiles, extra) {
+			path := filepath.Join(dir, name)
+			check(t, os.MkdirAll(filepath.Dir(path), 0o700))
+			if name != "" {
+				check(t, os.WriteFile(path, nil, 0o600))
+			}
+		}
+		check(t, removeDir(dir, bundleFiles))
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("with %q: %v", extra, err)
+		}
+	}
+	check(t, removeDir(dir, bundleFiles)) // twice does no harm
+}
