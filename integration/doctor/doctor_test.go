@@ -6,7 +6,6 @@ package doctor
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -42,12 +41,9 @@ func expect(t *testing.T, found map[string]finding, name, level, detail string) 
 // host starts a supervisor whose policies use both engines.
 func host(t *testing.T, runtime, socket string) *testrig.Rig {
 	t.Helper()
-	r := testrig.Start(t, testrig.Options{})
-	r.StopSupervisor()
-	r.WriteConfig(fmt.Sprintf("runtimeDir: %s/run\npolicyDir: %s\nauditDir: %s/audit\ninitPath: %s/creel-init\nruntime: %s\ngroup: nogroup\ndockerSocket: %s\n",
-		r.Dir, r.Policies, r.Dir, testrig.Binaries(t), runtime, socket))
+	r := testrig.Start(t, testrig.Options{Runtime: runtime, Config: "dockerSocket: " + socket + "\n"})
 	r.WritePolicy("docked", r.PolicyText("docked", "engine: docker\nuserNamespace: off"))
-	r.StartSupervisor()
+	r.Reload()
 	return r
 }
 

@@ -20,11 +20,7 @@ import (
 // supervise starts a supervisor that uses the rig's store.
 func (r *rig) supervise(ociRuntime string) *testrig.Rig {
 	r.t.Helper()
-	s := testrig.Start(r.t, testrig.Options{Runtime: ociRuntime})
-	s.StopSupervisor()
-	s.WriteConfig(fmt.Sprintf("runtimeDir: %s/run\npolicyDir: %s\nauditDir: %s/audit\ninitPath: %s/creel-init\nruntime: %s\ngroup: nogroup\nimageDir: %s\n",
-		s.Dir, s.Policies, s.Dir, testrig.Binaries(r.t), ociRuntime, r.store()))
-	s.StartSupervisor()
+	s := testrig.Start(r.t, testrig.Options{Runtime: ociRuntime, Config: "imageDir: " + r.store() + "\n"})
 	r.configure(s.Policies)
 	return s
 }

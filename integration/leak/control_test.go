@@ -46,7 +46,7 @@ func TestSearchFindsWhatReachedTheDisk(t *testing.T) {
 // creel never does. It shows that the value it was given is the one that is
 // searched for, in every form, and that the workspace is on the disk.
 func TestSearchFindsWhatACommandItselfWrites(t *testing.T) {
-	r := start(t, testrig.Runtimes[0], "")
+	r := start(t, testrig.Options{})
 	c := r.canary
 	r.runs(t, 0, `
 		printf %s "$EXEC_TOKEN" >plain

@@ -45,7 +45,7 @@ func TestNoCredentialByteReachesADisk(t *testing.T) {
 		t.Run(runtime, func(t *testing.T) {
 			control := newCanary()
 			writeAndDelete(t, string(control))
-			r := start(t, runtime, "")
+			r := start(t, testrig.Options{Runtime: runtime})
 			for _, event := range events {
 				t.Run(event.name, func(t *testing.T) {
 					event.run(t, r)

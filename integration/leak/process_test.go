@@ -20,7 +20,7 @@ import (
 func TestCredentialIsInNoOtherProcess(t *testing.T) {
 	for _, runtime := range testrig.Runtimes {
 		t.Run(runtime, func(t *testing.T) {
-			r := start(t, runtime, "")
+			r := start(t, testrig.Options{Runtime: runtime})
 			session := string(newCanary())
 			b := r.begin(t, `echo "$EXEC_TOKEN"; sleep 1000 & wait`, "--session", session)
 			r.Eventually("the command is a shell and sleep", func() bool {

@@ -45,8 +45,9 @@ logs: {keep: 64KiB}
 limits: {timeout: 1m, memory: 64MiB, output: 256KiB}`
 
 // start puts the credentials in their places and starts a supervisor that
-// logs all it can to the disk. More is added to its policies.
-func start(t *testing.T, runtime, more string) *rig {
+// logs all it can to the disk. The options' policy is added to each of its
+// policies.
+func start(t *testing.T, o testrig.Options) *rig {
 	t.Helper()
 	c := newCanary()
 	helped, given := c.value("exec"), c.value("systemd")
@@ -59,11 +60,10 @@ func start(t *testing.T, runtime, more string) *rig {
 	check(t, err)
 	t.Cleanup(func() { check(t, log.Close()) })
 	digest := sha256.Sum256([]byte(helped + " " + given))
-	r := &rig{canary: c, marker: newCanary(), digest: hex.EncodeToString(digest[:]), Rig: testrig.Start(t, testrig.Options{
-		Runtime: runtime, Env: []string{"CREDENTIALS_DIRECTORY=" + credentialsDir},
-		Args: []string{"--debug"}, Log: log, Binaries: *binaries,
-		Policy: more + strings.Replace(credentials, "%", "print", 1),
-	})}
+	more := o.Policy
+	o.Policy = more + strings.Replace(credentials, "%", "print", 1)
+	o.Env, o.Args, o.Log, o.Binaries = []string{"CREDENTIALS_DIRECTORY=" + credentialsDir}, []string{"--debug"}, log, *binaries
+	r := &rig{canary: c, marker: newCanary(), digest: hex.EncodeToString(digest[:]), Rig: testrig.Start(t, o)}
 	r.WritePolicy("failing", r.PolicyText("failing", more+strings.Replace(credentials, "%", "fail", 1)))
 	r.Reload()
 	return r

@@ -2,7 +2,6 @@ package leak
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -28,12 +27,7 @@ func startDaemon(t *testing.T) *dockerd.Daemon {
 // startOnDocker is a rig whose sandboxes that daemon makes.
 func startOnDocker(t *testing.T, d *dockerd.Daemon) *rig {
 	t.Helper()
-	r := start(t, testrig.Runtimes[0], "userNamespace: off\n")
-	r.StopSupervisor()
-	r.WriteConfig(fmt.Sprintf("runtimeDir: %s/run\npolicyDir: %s\nauditDir: %s/audit\ninitPath: %s/creel-init\n"+
-		"group: nogroup\nengine: docker\ndockerSocket: %s\n", r.Dir, r.Policies, r.Dir, *binaries, d.Socket))
-	r.StartSupervisor()
-	return r
+	return start(t, testrig.Options{Config: "engine: docker\ndockerSocket: " + d.Socket + "\n", Policy: "userNamespace: off\n"})
 }
 
 // TestDockerWritesNoCredentialAndNoCommand searches all that dockerd and

@@ -153,7 +153,7 @@ func idle(t *testing.T, r *testrig.Rig) census {
 	r.Shell("true")
 	r.Eventually("idle", func() bool {
 		directories := entries(r.Dir+"/run/sandboxes") + len(glob(r.Dir+"/run/docker/"+strings.Repeat("[0-9a-f]", 12)))
-		return directories == 0 && len(list(t, r)) == 0 && len(controlGroups(r)) == 0 && children(r.Pid()) == 0
+		return directories == 0 && len(r.List()) == 0 && len(controlGroups(r)) == 0 && children(r.Pid()) == 0
 	})
 	return take(r)
 }

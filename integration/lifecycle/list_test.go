@@ -11,28 +11,6 @@ import (
 	"github.com/creel-sandbox/creel/integration/testrig"
 )
 
-// row is what ps says of one sandbox.
-type row struct {
-	ID        string   `json:"id"`
-	State     string   `json:"state"`
-	Command   string   `json:"command"`
-	Pid       int      `json:"pid"`
-	Processes int      `json:"processes"`
-	Weaker    []string `json:"weaker"`
-}
-
-func list(t *testing.T, r *testrig.Rig, flags ...string) []row {
-	t.Helper()
-	got := r.Creel(append([]string{"ps", "--json"}, flags...)...)
-	var reply struct {
-		Sandboxes []row `json:"sandboxes"`
-	}
-	if err := json.Unmarshal([]byte(got.Stdout), &reply); err != nil {
-		t.Fatalf("ps said %q %q: %v", got.Stdout, got.Stderr, err)
-	}
-	return reply.Sandboxes
-}
-
 // groupOf gives the control group of a sandbox: the engine names it.
 func groupOf(t *testing.T, r *testrig.Rig, id string) string {
 	t.Helper()
@@ -50,9 +28,9 @@ func groupOf(t *testing.T, r *testrig.Rig, id string) string {
 func TestListIsWhatTheKernelHas(t *testing.T) {
 	onEachMaker(t, "", func(t *testing.T, r *testrig.Rig) {
 		r.Group() // runs a command of its own, once
-		r.Eventually("idle", func() bool { return len(list(t, r)) == 0 })
+		r.Eventually("idle", func() bool { return len(r.List()) == 0 })
 		client, _ := launch(t, r)
-		rows := list(t, r)
+		rows := r.List()
 		if len(rows) != 1 || rows[0].State != "running" || rows[0].Processes < 4 || rows[0].Pid == 0 {
 			t.Fatalf("control: a running sandbox is listed as %+v", rows)
 		}
@@ -66,8 +44,8 @@ func TestListIsWhatTheKernelHas(t *testing.T) {
 		if code := client.ProcessState.ExitCode(); code != 137 {
 			t.Errorf("the client ended with %d, want 137", code)
 		}
-		r.Eventually("the ended sandbox is not listed", func() bool { return len(list(t, r)) == 0 })
-		if all := list(t, r, "-a"); len(all) == 0 || all[0].ID != rows[0].ID || all[0].State != "ended" {
+		r.Eventually("the ended sandbox is not listed", func() bool { return len(r.List()) == 0 })
+		if all := r.List("-a"); len(all) == 0 || all[0].ID != rows[0].ID || all[0].State != "ended" {
 			t.Errorf("ps -a lists %+v", all)
 		}
 	})
@@ -78,7 +56,7 @@ func TestListIsWhatTheKernelHas(t *testing.T) {
 func TestWeakerModeIsNamedInTheList(t *testing.T) {
 	onEachMaker(t, "userNamespace: off", func(t *testing.T, r *testrig.Rig) {
 		client, _ := launch(t, r)
-		if rows := list(t, r); len(rows) != 1 || fmt.Sprint(rows[0].Weaker) != "[userNamespace: off]" {
+		if rows := r.List(); len(rows) != 1 || fmt.Sprint(rows[0].Weaker) != "[userNamespace: off]" {
 			t.Errorf("listed as %+v", rows)
 		}
 		_ = client.Process.Kill()
@@ -90,7 +68,7 @@ func TestWeakerModeIsNamedInTheList(t *testing.T) {
 	})
 	r := testrig.Start(t, testrig.Options{})
 	client, _ := launch(t, r)
-	if rows := list(t, r); len(rows) != 1 || len(rows[0].Weaker) != 0 {
+	if rows := r.List(); len(rows) != 1 || len(rows[0].Weaker) != 0 {
 		t.Errorf("control: listed as %+v", rows)
 	}
 	_ = client.Process.Kill()

@@ -73,16 +73,16 @@ func (w *waiting) ends(t *testing.T, what, reason string, code int, says string)
 // listed checks that what ps lists as running, in both its forms, is exactly
 // what the kernel has, and that this is as many as it should be. What has
 // ended may be listed as ending while the daemon still has its container.
-func listed(t *testing.T, r *testrig.Rig, when string, want int) []row {
+func listed(t *testing.T, r *testrig.Rig, when string, want int) []testrig.Sandbox {
 	t.Helper()
 	began := time.Now()
-	rows := list(t, r)
+	rows := r.List()
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("%s: ps took %v", when, took)
 	}
 	table, inits := r.Creel("ps").Stdout, sandboxInits(r)
 	var pids []int
-	rows = slices.DeleteFunc(rows, func(one row) bool { return one.State == "ending" && one.Processes == 0 })
+	rows = slices.DeleteFunc(rows, func(one testrig.Sandbox) bool { return one.State == "ending" && one.Processes == 0 })
 	for _, one := range rows {
 		pids = append(pids, one.Pid)
 		if one.State != "running" || one.Processes != 2 || !strings.Contains(table, one.ID) {
@@ -169,7 +169,7 @@ func TestDockerDaemonKilledAmidTwentyInvocations(t *testing.T) {
 	if killed != 1 {
 		t.Errorf("%d invocations say that an operator has ended them, want the one that was", killed)
 	}
-	r.Eventually("nothing is listed", func() bool { return len(list(t, r)) == 0 })
+	r.Eventually("nothing is listed", func() bool { return len(r.List()) == 0 })
 	listed(t, r, "with the daemon again", 0)
 	if got := r.Shell("exit 7"); got.Code != 7 {
 		t.Errorf("with the daemon again, a command ended with %d: %s", got.Code, got.Stderr)
@@ -197,7 +197,7 @@ func TestFrozenDockerDaemonIsGivenUpInBoundedTime(t *testing.T) {
 	all[0].ends(t, "by itself, with the daemon frozen", "exited", 7, "")
 	r.Eventually("one has ended", func() bool { return len(sandboxInits(r)) == 1 })
 	left := listed(t, r, "with the daemon frozen, after an end", 1)
-	if !slices.ContainsFunc(rows, func(one row) bool { return one.ID == left[0].ID }) {
+	if !slices.ContainsFunc(rows, func(one testrig.Sandbox) bool { return one.ID == left[0].ID }) {
 		t.Errorf("ps lists %+v, which was not there: %+v", left, rows)
 	}
 	d.Thaw()

@@ -2,7 +2,6 @@ package testrig
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -41,8 +40,8 @@ func (t Target) Docker() bool { return t.Maker == "docker" }
 // shared. It gives the exit code.
 func Main(m *testing.M) int {
 	code := m.Run()
-	lastingTB.end()
-	if lastingTB.failed {
+	shared.End()
+	if len(shared.Failures()) > 0 {
 		code = 1
 	}
 	return code
@@ -50,7 +49,7 @@ func Main(m *testing.M) int {
 
 // What the tests of one package make once, when it is needed first, and share.
 var (
-	lastingTB    = &lasting{}
+	shared       = &Lasting{}
 	sharedImage  = sync.OnceValue(buildImage)
 	sharedStore  = sync.OnceValue(fillStore)
 	sharedDaemon = sync.OnceValue(startDaemon)
@@ -61,27 +60,27 @@ func Daemon() *dockerd.Daemon { return sharedDaemon() }
 
 func buildImage() image.Image {
 	built, err := image.Cached(context.Background(), os.Stderr)
-	check(lastingTB, err)
+	shared.Check(err)
 	return built
 }
 
 // fillStore imports the image as a user does.
 func fillStore() string {
 	dir, err := os.MkdirTemp("/tmp", "creel-images-")
-	check(lastingTB, err)
-	lastingTB.Cleanup(func() { check(lastingTB, os.RemoveAll(dir)) })
+	shared.Check(err)
+	shared.Cleanup(func() { shared.Check(os.RemoveAll(dir)) })
 	config := dir + "/creel.yaml"
-	check(lastingTB, os.WriteFile(config, fmt.Appendf(nil, "imageDir: %s/store\n", dir), 0o644))
-	r := &Rig{t: lastingTB, bin: Binaries(lastingTB)}
+	shared.Check(os.WriteFile(config, fmt.Appendf(nil, "imageDir: %s/store\n", dir), 0o644))
+	r := &Rig{t: shared, bin: Binaries(shared)}
 	got := r.Creel("image", "--config", config, "import", "--quiet", sharedImage().Archive)
 	if got.Code != 0 {
-		lastingTB.Fatalf("import the image: %s", got.Stderr)
+		shared.Fatalf("import the image: %s", got.Stderr)
 	}
 	return dir + "/store"
 }
 
 func startDaemon() *dockerd.Daemon {
-	d := dockerd.Start(lastingTB, dockerd.Options{})
+	d := dockerd.Start(shared, dockerd.Options{})
 	d.Docker("load", "--quiet", "--input", sharedImage().Archive)
 	return d
 }
@@ -126,40 +125,4 @@ func (t Target) userNamespace() string {
 		return "off"
 	}
 	return "required"
-}
-
-// lasting stands for all tests of a package, for helpers that want one test.
-type lasting struct {
-	testing.TB
-	mu     sync.Mutex
-	undo   []func()
-	failed bool
-}
-
-var errFatal = errors.New("what the tests share failed")
-
-func (l *lasting) Helper() {}
-
-func (l *lasting) Cleanup(f func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.undo = append(l.undo, f)
-}
-
-func (l *lasting) Errorf(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, format+"\n", args...)
-	l.failed = true
-}
-
-func (l *lasting) Fatal(args ...any) { l.Fatalf("%s", fmt.Sprint(args...)) }
-
-func (l *lasting) Fatalf(format string, args ...any) {
-	l.Errorf(format, args...)
-	panic(errFatal)
-}
-
-func (l *lasting) end() {
-	for i := len(l.undo) - 1; i >= 0; i-- {
-		l.undo[i]()
-	}
 }

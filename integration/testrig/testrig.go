@@ -8,14 +8,12 @@ package testrig
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -58,6 +56,8 @@ type Options struct {
 	// Binaries is the directory of binaries built before, by Build; left out,
 	// they are built now.
 	Binaries string
+	// Config is added to creel.yaml.
+	Config string
 	// Policy is added to the default policy, exec-default.
 	Policy string
 }
@@ -87,8 +87,8 @@ func Start(t testing.TB, o Options) *Rig {
 	check(t, os.Mkdir(r.Workspace, 0o755))
 	check(t, os.Chown(r.Workspace, User, User))
 	check(t, os.Mkdir(r.Policies, 0o755))
-	r.WriteConfig(fmt.Sprintf("runtimeDir: %s/run\npolicyDir: %s\nauditDir: %s/audit\ninitPath: %s/creel-init\ngroup: nogroup\n%s",
-		dir, r.Policies, dir, r.bin, r.Target.config()))
+	r.WriteConfig(fmt.Sprintf("runtimeDir: %s/run\npolicyDir: %s\nauditDir: %s/audit\ninitPath: %s/creel-init\ngroup: nogroup\n%s%s",
+		dir, r.Policies, dir, r.bin, r.Target.config(), o.Config))
 	r.WritePolicy("exec-default", r.PolicyText("exec-default", o.Policy))
 	r.StartSupervisor()
 	t.Cleanup(func() { r.StopSupervisor() })
@@ -180,49 +180,6 @@ func (r *Rig) Reload() {
 	before := strings.Count(r.Log(), "reload")
 	check(r.t, r.creeld.Process.Signal(syscall.SIGHUP))
 	r.Eventually("reload is done", func() bool { return strings.Count(r.Log(), "reload") > before })
-}
-
-// Stocked waits until a sandbox waits for a command of each of these policies.
-func (r *Rig) Stocked(policies ...string) {
-	r.t.Helper()
-	r.Eventually("sandboxes wait", func() bool {
-		var list struct {
-			Sandboxes []struct{ Policy, State string }
-		}
-		check(r.t, json.Unmarshal([]byte(r.Creel("ps", "--json").Stdout), &list))
-		return !slices.ContainsFunc(policies, func(name string) bool {
-			return !slices.ContainsFunc(list.Sandboxes, func(s struct{ Policy, State string }) bool {
-				return s.Policy == name && s.State == "warm"
-			})
-		})
-	})
-}
-
-// Group is the control group that holds the supervisor's sandboxes, as
-// inspect names it.
-func (r *Rig) Group() string {
-	r.t.Helper()
-	if r.group != "" {
-		return r.group
-	}
-	if got := r.Exec("true"); got.Code != 0 {
-		r.t.Fatalf("run a command: %s\n%s", got.Stderr, r.log)
-	}
-	var list struct {
-		Sandboxes []struct {
-			ID string `json:"id"`
-		} `json:"sandboxes"`
-	}
-	r.Eventually("the command is listed as ended", func() bool {
-		check(r.t, json.Unmarshal([]byte(r.Creel("ps", "-a", "--json").Stdout), &list))
-		return len(list.Sandboxes) > 0
-	})
-	var one struct {
-		Cgroup string `json:"cgroup"`
-	}
-	check(r.t, json.Unmarshal([]byte(r.Creel("inspect", list.Sandboxes[0].ID).Stdout), &one))
-	r.group = filepath.Dir(one.Cgroup)
-	return r.group
 }
 
 // Result is how one run of the client ended.

@@ -2,7 +2,6 @@ package enginetest
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -23,47 +22,38 @@ func TestSandboxMadeAheadHoldsNothingOfACommand(t *testing.T) {
 		s.Stocked("secretive")
 		for range 3 {
 			run := s.begin(t, "secretive", "sh", "-c", `printf 'ready\t""\n'; read x; : `+canary+"-argument")
-			list := s.list(t)
+			list := s.pids()
 			if control := memoryOf(t, list["running"]); !strings.Contains(control, secret) || !strings.Contains(control, canary+"-argument") {
 				t.Error("control: what runs has neither")
 			}
 			s.Stocked("secretive")
-			for _, pid := range s.list(t)["warm"] {
+			for _, pid := range s.pids()["warm"] {
 				if memory := memoryOf(t, []int{pid}); memory == "" || strings.Contains(memory, canary) {
 					t.Errorf("a sandbox that waits: %d bytes, the canary: %v", len(memory), strings.Contains(memory, canary))
 				}
 			}
 			run.end(t)
 		}
-		if !strings.Contains(s.lastSteps(t), "taken from the pool") {
+		if !strings.Contains(s.lastSteps(), "taken from the pool") {
 			t.Error("no command was given a sandbox that waited")
 		}
 	})
 }
 
-// list gives the pids of sandboxes by their state.
-func (s *site) list(t *testing.T) map[string][]int {
-	t.Helper()
-	var reply struct {
-		Sandboxes []struct {
-			ID, State string
-			Pid       int
-		}
-	}
-	s.check(json.Unmarshal([]byte(s.Creel("ps", "-a", "--json").Stdout), &reply))
+// pids gives the pids of sandboxes by their state.
+func (s *site) pids() map[string][]int {
+	s.t.Helper()
 	pids := map[string][]int{}
-	for _, sandbox := range reply.Sandboxes {
+	for _, sandbox := range s.List("-a") {
 		pids[sandbox.State] = append(pids[sandbox.State], sandbox.Pid)
 	}
 	return pids
 }
 
 // lastSteps are the launch steps of the command that was started last.
-func (s *site) lastSteps(t *testing.T) string {
-	t.Helper()
-	var reply struct{ Sandboxes []struct{ ID, State string } }
-	s.check(json.Unmarshal([]byte(s.Creel("ps", "-a", "--json").Stdout), &reply))
-	for _, sandbox := range reply.Sandboxes {
+func (s *site) lastSteps() string {
+	s.t.Helper()
+	for _, sandbox := range s.List("-a") {
 		if sandbox.State == "ended" {
 			return s.Creel("inspect", sandbox.ID).Stdout
 		}
