@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/creel-sandbox/creel/integration/dockerd"
+	"github.com/creel-sandbox/creel/integration/testrig"
 )
 
 // options are what the command line says.
@@ -27,6 +28,8 @@ type options struct {
 type scale struct {
 	rounds   int           // of the latency rows
 	budget   time.Duration // of one contender in one round, while it is fast
+	paced    int           // calls that a paced contender makes at least in one round
+	longest  time.Duration // that one call may take
 	length   int           // of a sustained row, in seconds
 	slices   int           // that it is measured in, in turns
 	repeats  int           // of each throughput row
@@ -37,10 +40,10 @@ type scale struct {
 }
 
 func (o options) scale() scale {
-	s := scale{rounds: 10, budget: 500 * time.Millisecond, length: 60, slices: 6, repeats: 5, drift: 10_000, many: 500,
+	s := scale{rounds: 8, budget: 500 * time.Millisecond, paced: 32, longest: 30 * time.Second, length: 60, slices: 6, repeats: 5, drift: 10_000, many: 500,
 		overload: 30 * time.Second, launches: 200}
 	if o.quick {
-		s = scale{rounds: 2, budget: 200 * time.Millisecond, length: 5, slices: 2, repeats: 1, drift: 500, many: 100,
+		s = scale{rounds: 2, budget: 200 * time.Millisecond, paced: 16, longest: 15 * time.Second, length: 5, slices: 2, repeats: 1, drift: 500, many: 100,
 			overload: 5 * time.Second, launches: 40}
 	}
 	if o.seconds > 0 {
@@ -51,15 +54,18 @@ func (o options) scale() scale {
 
 // bench is one run.
 type bench struct {
-	tb *lasting
+	tb *testrig.Lasting
 	options
 	scale
+	pattern  *regexp.Regexp // of the names of contenders
+	chosen   []part
 	dir      string
 	busybox  string          // the static one that every contender runs
 	null     *os.File        // everybody's standard streams
 	complain *os.File        // everybody's standard error
 	gateway  string          // what policies name as theirs; somebody listens there
-	docker   *dockerd.Daemon // nil where there is none
+	docker   *dockerd.Daemon // nil until it is needed
+	plain    contender       // what creel's own drift is told from the machine's by
 
 	contenders []*contender
 	rigs       []*creel
@@ -68,35 +74,75 @@ type bench struct {
 
 // part is one thing to measure.
 type part struct {
-	name string
-	do   func(*bench, context.Context)
+	name   string
+	makers []string // whose supervisors it needs, if there are such
+	all    bool     // it measures the contenders
+	do     func(*bench, context.Context)
 }
 
+// makers are what makes sandboxes, each with a supervisor of its own.
+var makers = []string{"crun", "runc", "docker"}
+
 var parts = []part{
-	{"latency", (*bench).measureLatency},
-	{"sustained", (*bench).measureSustained},
-	{"memory", (*bench).measureMemory},
-	{"throughput", (*bench).measureThroughput},
-	{"drift", (*bench).measureDrift},
-	{"many", (*bench).measureMany},
-	{"overload", (*bench).measureOverload},
+	{"latency", makers, true, (*bench).measureLatency},
+	{"sustained", makers, true, (*bench).measureSustained},
+	{"memory", makers, false, (*bench).measureMemory},
+	{"throughput", makers[:1], false, (*bench).measureThroughput},
+	{"drift", makers[:1], false, (*bench).measureDrift},
+	{"many", makers[:1], false, (*bench).measureMany},
+	{"overload", makers[:1], false, (*bench).measureOverload},
+}
+
+// choose compiles what is to be measured.
+func (b *bench) choose() (err error) {
+	if b.pattern, err = regexp.Compile(b.match); err != nil {
+		return fmt.Errorf("-match: %w", err)
+	}
+	var names []string
+	for _, p := range parts {
+		names = append(names, p.name)
+		if b.only == "" || slices.Contains(strings.Split(b.only, ","), p.name) {
+			b.chosen = append(b.chosen, p)
+		}
+	}
+	for _, name := range strings.Split(b.only, ",") {
+		if name != "" && !slices.Contains(names, name) {
+			return fmt.Errorf("-only: there is no part %q: %s", name, strings.Join(names, ", "))
+		}
+	}
+	return nil
+}
+
+// measures reports whether a part is chosen that measures one of these.
+func (b *bench) measures(contenders ...string) bool {
+	return slices.ContainsFunc(b.chosen, func(p part) bool { return p.all }) && slices.ContainsFunc(contenders, b.pattern.MatchString)
+}
+
+// needs reports whether a part is chosen that needs a maker's supervisor, and
+// one of its contenders.
+func (b *bench) needs(maker string) bool {
+	return slices.ContainsFunc(b.chosen, func(p part) bool { return slices.Contains(p.makers, maker) }) &&
+		slices.ContainsFunc(creelNames(maker), b.pattern.MatchString)
 }
 
 func run(ctx context.Context, o options) error {
 	if os.Geteuid() != 0 {
 		return errors.New("creeld makes namespaces and mounts: run it as root")
 	}
-	b := &bench{tb: &lasting{}, options: o, scale: o.scale()}
+	b := &bench{tb: &testrig.Lasting{Prefix: "bench: "}, options: o, scale: o.scale()}
+	if err := b.choose(); err != nil {
+		return err
+	}
 	b.report.begin(b)
-	err := b.tb.try(func() { b.measure(ctx) })
-	b.tb.end()
+	err := b.tb.Try(func() { b.measure(ctx) })
+	b.tb.End()
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	b.report.Problems = append(b.report.Problems, b.tb.failed...)
+	b.report.Problems = append(b.report.Problems, b.tb.Failures()...)
 	if !o.profile {
 		if err := b.write(); err != nil {
 			return fmt.Errorf("write report: %w", err)
@@ -111,21 +157,24 @@ func run(ctx context.Context, o options) error {
 func (b *bench) measure(ctx context.Context) {
 	b.prepare()
 	if b.profile {
-		b.startCreel("crun", "runc")
+		b.startCreel("crun")
+		b.startCreel("runc")
 		b.printProfile(ctx)
 		return
 	}
-	match, err := regexp.Compile(b.match)
-	b.tb.check(err)
 	b.addPeers()
-	b.startCreel("crun", "runc", "docker")
-	b.contenders = slices.DeleteFunc(b.contenders, func(c *contender) bool { return !match.MatchString(c.name) })
-	for _, p := range parts {
-		if ctx.Err() != nil || b.only != "" && !strings.Contains(","+b.only+",", ","+p.name+",") {
-			continue
+	for _, maker := range makers {
+		if b.needs(maker) {
+			b.startCreel(maker)
+		}
+	}
+	for _, p := range b.chosen {
+		if ctx.Err() != nil {
+			break
 		}
 		began := time.Now()
 		b.say("%s", p.name)
+		b.still(ctx)
 		p.do(b, ctx)
 		b.say("%s took %.0f s", p.name, time.Since(began).Seconds())
 	}
@@ -139,22 +188,23 @@ func (b *bench) say(format string, args ...any) {
 func (b *bench) prepare() {
 	var err error
 	b.dir, err = os.MkdirTemp("/tmp", "creel-bench-")
-	b.tb.check(err)
-	b.tb.Cleanup(func() { b.tb.check(os.RemoveAll(b.dir)) })
+	b.tb.Check(err)
+	b.tb.Cleanup(func() { b.tb.Check(os.RemoveAll(b.dir)) })
 	b.busybox, err = findBusybox()
-	b.tb.check(err)
+	b.tb.Check(err)
 	b.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	b.tb.check(err)
+	b.tb.Check(err)
 	b.complain, err = os.OpenFile(filepath.Join(b.dir, "stderr"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
-	b.tb.check(err)
+	b.tb.Check(err)
 	b.tb.Cleanup(func() { b.null.Close(); b.complain.Close() })
 	b.gateway = b.listen()
+	b.plain = b.program(plain, true, nil, b.busybox, "true")
 }
 
 // listen stands for OpenClaw's gateway.
 func (b *bench) listen() string {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	b.tb.check(err)
+	b.tb.Check(err)
 	b.tb.Cleanup(func() { listener.Close() })
 	go func() {
 		for {

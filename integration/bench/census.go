@@ -64,18 +64,17 @@ func (c *creel) census() census {
 // what it has if it does not come to that. Meanwhile it runs commands: creeld
 // collects what has ended when it takes a sandbox away.
 func (c *creel) leaks(ctx context.Context, b *bench, before census) []string {
-	p := &pool{creel: c, policy: warm}
 	deadline := time.Now().Add(fillTime)
 	for {
+		if err := c.settle(ctx); err != nil {
+			return []string{err.Error()}
+		}
 		left := more(c.census(), before)
 		if len(left) == 0 || time.Now().After(deadline) {
 			return left
 		}
 		if err := c.once(b, cold)(ctx); err != nil {
 			return append(left, "and a command failed: "+err.Error())
-		}
-		if _, err := p.settle(ctx); err != nil {
-			return append(left, err.Error())
 		}
 	}
 }

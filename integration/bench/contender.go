@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,18 +16,48 @@ type contender struct {
 	name string
 	// once runs `busybox true` from its start to its end.
 	once func(context.Context) error
-	// warm is the pool that it takes its sandboxes from, if any.
-	warm *pool
-	// burst contenders call until the pool may be empty, the others once each
-	// time that it is full.
+	// paced contenders are called once by each caller each time that all is
+	// still, the others again and again.
+	paced bool
+	// warm is the supervisor from whose pool it takes its sandboxes, if any.
+	warm *creel
+	// burst contenders are called, each time, until the pool may be empty.
 	burst bool
 	// sustained contenders have a row of commands per second.
 	sustained bool
 	// missing says why it cannot be measured.
 	missing string
+	// hung is the smallest number of callers with which a call did not end; 0:
+	// none has.
+	hung int
 }
 
-func (b *bench) add(c contender) { b.contenders = append(b.contenders, &c) }
+// add adds a contender, if it is to be measured.
+func (b *bench) add(c contender) {
+	if !b.pattern.MatchString(c.name) {
+		return
+	}
+	if c.missing == "" {
+		c.once = within(b.longest, c.once)
+	}
+	b.contenders = append(b.contenders, &c)
+}
+
+// errHung is the end of a call that does not end by itself: a Docker daemon
+// that is asked by many at once can be stuck for good.
+var errHung = errors.New("it hung")
+
+func within(longest time.Duration, once func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeoutCause(ctx, longest, errHung)
+		defer cancel()
+		err := once(ctx)
+		if err != nil && context.Cause(ctx) == errHung {
+			err = fmt.Errorf("%w, for %v: %w", errHung, longest, err)
+		}
+		return err
+	}
+}
 
 // findBusybox gives the path that it has in a sandbox with the host's root.
 func findBusybox() (string, error) {
@@ -37,15 +68,9 @@ func findBusybox() (string, error) {
 	return filepath.EvalSymlinks(path)
 }
 
-// longest is how long one run of a program may take: a Docker daemon that is
-// asked by many at once can be stuck for good.
-const longest = time.Minute
-
 // start runs a program to its end as cheaply as a program can be started in
 // Go: one clone(CLONE_VFORK), one execve, one wait.
 func (b *bench) start(ctx context.Context, argv, env []string) error {
-	ctx, cancel := context.WithTimeout(ctx, longest)
-	defer cancel()
 	process, err := os.StartProcess(argv[0], argv, &os.ProcAttr{Env: env, Files: []*os.File{b.null, b.null, b.complain}})
 	if err != nil {
 		return err

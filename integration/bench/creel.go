@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/creel-sandbox/creel/integration/testrig"
 	"github.com/creel-sandbox/creel/runner/api"
@@ -34,36 +33,42 @@ type creel struct {
 	maker string // crun, runc or docker
 	size  int    // of its pool
 	group string // that holds the control groups of its sandboxes
+
+	waiting int   // in the pool, when it was last still
+	absent  bool  // nothing waited when it was last still
+	stuck   error // why it is waited for no more
 }
 
-// startCreel starts a supervisor for each maker and adds its contenders.
-func (b *bench) startCreel(makers ...string) {
-	for _, maker := range makers {
-		var c *creel
-		if err := b.tb.try(func() { c = b.supervise(maker) }); err != nil {
-			for _, name := range creelNames(maker) {
-				b.add(contender{name: name, missing: err.Error()})
-			}
-			continue
+// startCreel starts a supervisor and adds its contenders.
+func (b *bench) startCreel(maker string) {
+	var c *creel
+	if err := b.tb.Try(func() { c = b.supervise(maker) }); err != nil {
+		for _, name := range creelNames(maker) {
+			b.add(contender{name: name, missing: err.Error()})
 		}
-		b.rigs = append(b.rigs, c)
-		for _, policy := range []string{cold, warm} {
-			var p *pool
-			if policy == warm {
-				p = &pool{creel: c, policy: warm}
-			}
-			sustained := maker != "docker" || policy == warm
-			b.add(contender{name: throughAPI(maker, policy), once: c.once(b, policy), warm: p, sustained: sustained && policy == warm})
-			b.add(contender{name: throughShell(maker, policy), once: c.shell(b, policy), warm: p, sustained: policy == warm && maker == "crun"})
+		return
+	}
+	b.rigs = append(b.rigs, c)
+	for _, policy := range []string{cold, warm} {
+		api := contender{name: throughAPI(maker, policy), once: c.once(b, policy)}
+		shell := contender{name: throughShell(maker, policy), once: c.shell(b, policy)}
+		if policy == warm {
+			api.warm, api.paced, api.sustained = c, true, true
+			shell.warm, shell.paced, shell.sustained = c, true, maker == "crun"
 		}
-		if maker != "docker" {
-			b.add(contender{name: throughAPI(maker, "warm in bursts"), once: c.once(b, warm), warm: &pool{creel: c, policy: warm}, burst: true})
-		}
-		if maker == "crun" {
-			b.add(contender{name: throughAPI(maker, redacted), once: c.once(b, redacted)})
-		}
+		b.add(api)
+		b.add(shell)
+	}
+	if maker != "docker" {
+		b.add(contender{name: throughAPI(maker, bursts), once: c.once(b, warm), warm: c, paced: true, burst: true})
+	}
+	if maker == "crun" {
+		b.add(contender{name: throughAPI(maker, redacted), once: c.once(b, redacted)})
 	}
 }
+
+// bursts is how the contenders are called that empty the pool.
+const bursts = "warm in bursts"
 
 func throughAPI(maker, policy string) string { return fmt.Sprintf("creel, %s, %s, API", maker, policy) }
 func throughShell(maker, policy string) string {
@@ -71,31 +76,30 @@ func throughShell(maker, policy string) string {
 }
 
 func creelNames(maker string) []string {
-	return []string{throughAPI(maker, cold), throughShell(maker, cold), throughAPI(maker, warm), throughShell(maker, warm)}
+	names := []string{throughAPI(maker, cold), throughShell(maker, cold), throughAPI(maker, warm), throughShell(maker, warm)}
+	if maker != "docker" {
+		names = append(names, throughAPI(maker, bursts))
+	}
+	if maker == "crun" {
+		names = append(names, throughAPI(maker, redacted))
+	}
+	return names
 }
 
 // supervise starts one supervisor with its policies.
 func (b *bench) supervise(maker string) *creel {
-	if maker == "docker" && b.docker == nil {
-		b.tb.Fatalf("there is no Docker daemon")
-	}
 	secrets := filepath.Join(b.dir, "credentials")
-	b.tb.check(os.MkdirAll(secrets, 0o700))
-	b.tb.check(os.WriteFile(filepath.Join(secrets, "token"), []byte("bench-0f6c1b52d3a94e8b"), 0o400))
+	b.tb.Check(os.MkdirAll(secrets, 0o700))
+	b.tb.Check(os.WriteFile(filepath.Join(secrets, "token"), []byte("bench-0f6c1b52d3a94e8b"), 0o400))
 	o := testrig.Options{Runtime: maker, Env: []string{"CREDENTIALS_DIRECTORY=" + secrets}}
 	if maker == "docker" {
 		o.Runtime = "crun"
+		o.Config = "engine: docker\ndockerSocket: " + b.daemon().Socket + "\n"
+		o.Policy = "userNamespace: off"
 	}
 	rig := testrig.Start(b.tb, o)
 	c := &creel{Rig: rig, maker: maker, size: poolSize[maker]}
 	c.Client = &client.Client{ExecSocket: rig.Dir + "/run/exec.sock", AdminSocket: rig.Dir + "/run/admin.sock"}
-	if maker == "docker" {
-		rig.StopSupervisor()
-		rig.WriteConfig(fmt.Sprintf("runtimeDir: %s/run\npolicyDir: %s\nauditDir: %s/audit\ninitPath: %s\ngroup: nogroup\nengine: docker\ndockerSocket: %s\n",
-			rig.Dir, rig.Policies, rig.Dir, b.beside("creel-init"), b.docker.Socket))
-		rig.WritePolicy(api.DefaultPolicy, rig.PolicyText(api.DefaultPolicy, "userNamespace: off"))
-		rig.StartSupervisor()
-	}
 	for name, lines := range map[string]string{
 		cold:     "",
 		warm:     fmt.Sprintf("pool: {warm: %d}", c.size),
@@ -125,9 +129,6 @@ func (b *bench) policy(maker, lines string) string {
 	}
 	return lines + "\nnetwork: {gateway: " + b.gateway + "}"
 }
-
-// beside is a program that `make build` made.
-func (b *bench) beside(name string) string { return filepath.Join(testrig.Binaries(b.tb), name) }
 
 // request asks for a command that busybox knows.
 func (b *bench) request(policy string, argv ...string) api.ExecRequest {
@@ -174,71 +175,6 @@ func (b *bench) stopCreel() {
 		for _, left := range leftBehind(c.Dir, group) {
 			b.report.problem("%s: left after creeld stopped: %s", c.maker, left)
 		}
-	}
-}
-
-// pool is the part of a supervisor's pool that one policy has.
-type pool struct {
-	*creel
-	policy string
-	absent bool // it was never seen to hold any
-}
-
-// fillTime is how long an empty pool may take until it is full, and stillTime
-// how long it must not have grown when it does not become full.
-const (
-	fillTime  = 60 * time.Second
-	stillTime = 2 * time.Second
-)
-
-// settle waits until nothing runs, nothing is being taken away, and the pool
-// has what it will have. It gives how many wait.
-func (p *pool) settle(ctx context.Context) (int, error) {
-	most, grew := 0, time.Now()
-	for began := time.Now(); ; {
-		waiting, busy, err := p.count(ctx)
-		if err != nil {
-			return 0, err
-		}
-		switch still := time.Since(grew) > stillTime; {
-		case busy == 0 && (waiting >= p.size || p.absent || still):
-			p.absent = waiting == 0
-			return waiting, nil
-		case time.Since(began) > fillTime:
-			return 0, fmt.Errorf("%s: %d sandboxes still busy after %v", p.maker, busy, fillTime)
-		}
-		if waiting > most || busy > 0 {
-			most, grew = waiting, time.Now()
-		}
-		if err := sleep(ctx, 5*time.Millisecond); err != nil {
-			return 0, err
-		}
-	}
-}
-
-// count tells those that wait for a job from all others.
-func (p *pool) count(ctx context.Context) (waiting, busy int, err error) {
-	reply, err := p.Ps(ctx, false)
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, sandbox := range reply.Sandboxes {
-		switch {
-		case sandbox.State == "warm" && sandbox.Policy == p.policy:
-			waiting++
-		case sandbox.State != "warm":
-			busy++
-		}
-	}
-	return waiting, busy, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
 	}
 }
 

@@ -10,22 +10,25 @@ type Goal struct {
 	Met  string `json:"met"` // yes, no, or not measured
 }
 
-const unmeasured = "not measured"
+const notMeasured = "not measured"
 
-// judge compares the rows with the goals.
+// judge compares the rows with the goals. What waits in a pool is called after
+// a pause, so it is compared with what was called after one, too.
 func (r *Report) judge() {
-	fork := r.latency(plain).P50
+	fork, wrapped := r.latency(paced(plain)), r.latency(paced(bubblewrap))
 	for _, maker := range []string{"crun", "runc"} {
-		hot := r.latency(throughAPI(maker, warm))
-		r.atMost("warm, API, "+maker+": p50", hot.P50, fork, 2, "plain's p50")
-		r.atMost("warm, API, "+maker+": p99", hot.P99, fork, 8, "plain's p50")
-		r.atMost("warm, shell, "+maker+": p50", r.latency(throughShell(maker, warm)).P50, r.latency(bubblewrap).P50, 1, "bwrap's p50")
-		r.atMost("cold, API, "+maker+": p50", r.latency(throughAPI(maker, cold)).P50, r.latency(bare(maker)).P50, 1.3, bare(maker)+"'s p50")
+		hot, shell, fresh := r.latency(throughAPI(maker, warm)), r.latency(throughShell(maker, warm)), r.latency(throughAPI(maker, cold))
+		r.compare("warm, API, "+maker+": p50", hot.rounds(), fork.rounds(), atMost(2, paced(plain)+": p50"))
+		// A round has too few calls for a p99 of its own.
+		r.compare("warm, API, "+maker+": p99", hot.whole(hot.P99), fork.whole(fork.P50), atMost(8, paced(plain)+": p50"))
+		r.compare("warm, shell, "+maker+": p50", shell.rounds(), wrapped.rounds(), atMost(1, paced(bubblewrap)+": p50"))
+		r.compare("cold, API, "+maker+": p50", fresh.rounds(), r.latency(bare(maker)).rounds(), atMost(1.3, bare(maker)+": p50"))
 	}
 	for _, maker := range []string{"crun", "runc"} {
 		got := r.sustained(throughAPI(maker, warm))
-		r.atLeast("sustained, "+maker, got, r.sustained(bare(maker)), 0.9, bare(maker)+"'s")
-		r.atLeast("sustained, "+maker+", then", got, r.sustained(bubblewrap), 1, "bwrap's")
+		r.compare("sustained, "+maker, got, r.sustained(bare(maker)), atLeast(0.9, bare(maker)))
+		r.compare("sustained, "+maker+", as an engine uses it", got, r.sustained(apart(maker)), atLeast(0.9, apart(maker)))
+		r.compare("sustained, "+maker+", then", got, r.sustained(bubblewrap), atLeast(1, bubblewrap))
 	}
 	for _, row := range r.Memory {
 		if row.What == "one idle warm sandbox, crun" || row.What == "one idle warm sandbox, runc" {
@@ -33,10 +36,10 @@ func (r *Report) judge() {
 		}
 	}
 	pipe := r.throughput(plainPipe)
-	r.atLeast("1 GiB through stdout", r.throughput(streamAPI), pipe, 0.8, "a plain pipe")
-	r.atLeast("1 GiB through stdout, redacted", r.throughput(redactedAPI), pipe, 0.3, "a plain pipe")
+	r.compare("1 GiB through stdout", r.throughput(streamAPI), pipe, atLeast(0.8, plainPipe))
+	r.compare("1 GiB through stdout, redacted", r.throughput(redactedAPI), pipe, atLeast(0.3, plainPipe))
 	if d := r.Drift; d != nil {
-		r.atMost(fmt.Sprintf("p50 of the last %d of %d in a row", d.Window, d.N), d.Last, d.First, 1.2, "that of the first")
+		r.compare(fmt.Sprintf("p50 of the last %d of %d in a row", d.Window, d.N), series{[]float64{d.Last}, d.Failed}, series{values: []float64{d.First}}, atMost(1.2, "that of the first"))
 		r.nothingLeft(fmt.Sprintf("%d invocations in a row", d.N), d.Leaks)
 	}
 	if m := r.Many; m != nil {
@@ -49,7 +52,7 @@ func (r *Report) judge() {
 }
 
 func (r *Report) add(what, goal, got string, known, met bool) {
-	g := Goal{What: what, Goal: goal, Got: unmeasured, Met: unmeasured}
+	g := Goal{What: what, Goal: goal, Got: notMeasured, Met: notMeasured}
 	if known {
 		g.Got, g.Met = got, "no"
 		if met {
@@ -59,14 +62,44 @@ func (r *Report) add(what, goal, got string, known, met bool) {
 	r.Goals = append(r.Goals, g)
 }
 
-func (r *Report) atMost(what string, got, than, factor float64, name string) {
-	ratio := got / than
-	r.add(what, fmt.Sprintf("≤ %g × %s", factor, name), fmt.Sprintf("%.2f ×", ratio), got > 0 && than > 0, ratio <= factor)
+// series is what was measured in each round, and how many calls failed.
+type series struct {
+	values []float64
+	failed int
 }
 
-func (r *Report) atLeast(what string, got, than, factor float64, name string) {
-	ratio := got / than
-	r.add(what, fmt.Sprintf("≥ %g × %s", factor, name), fmt.Sprintf("%.2f ×", ratio), got > 0 && than > 0, ratio >= factor)
+func (row LatencyRow) rounds() series { return series{row.Rounds, row.Failed} }
+
+// whole is a figure of all rounds together.
+func (row LatencyRow) whole(v float64) series { return series{[]float64{v}, row.Failed} }
+
+// bound is what a ratio must keep to.
+type bound struct {
+	text string
+	kept func(ratio float64) bool
+}
+
+func atMost(factor float64, of string) bound {
+	return bound{fmt.Sprintf("≤ %g × %s", factor, of), func(ratio float64) bool { return ratio <= factor }}
+}
+
+func atLeast(factor float64, of string) bound {
+	return bound{fmt.Sprintf("≥ %g × %s", factor, of), func(ratio float64) bool { return ratio >= factor }}
+}
+
+// compare judges by the median of the rounds' ratios, and shows their spread.
+// Whoever failed sometimes has met nothing: what fails can be quick.
+func (r *Report) compare(what string, got, than series, b bound) {
+	all := ratios(got.values, than.values)
+	ratio := middle(all)
+	text := fmt.Sprintf("%.2f ×", ratio)
+	if low, high := between10and90(all); len(all) > 1 {
+		text += fmt.Sprintf(" (%.2f–%.2f)", low, high)
+	}
+	if got.failed > 0 {
+		text += fmt.Sprintf(", %d failed", got.failed)
+	}
+	r.add(what, b.text, text, len(all) > 0, b.kept(ratio) && got.failed == 0)
 }
 
 func (r *Report) number(what string, got, most float64, unit string) {
@@ -92,20 +125,20 @@ func (r *Report) latency(name string) LatencyRow {
 	return LatencyRow{}
 }
 
-func (r *Report) sustained(name string) float64 {
+func (r *Report) sustained(name string) series {
 	for _, row := range r.Sustained {
 		if row.Contender == name {
-			return row.PerSecond
+			return series{row.Slices, row.Failed}
 		}
 	}
-	return 0
+	return series{}
 }
 
-func (r *Report) throughput(name string) float64 {
+func (r *Report) throughput(name string) series {
 	for _, row := range r.Throughput {
 		if row.Stream == name {
-			return row.MiBps
+			return series{values: row.Repeats}
 		}
 	}
-	return 0
+	return series{}
 }

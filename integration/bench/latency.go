@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,7 +16,7 @@ var callerCounts = []int{1, 16, 64}
 type cell struct {
 	*contender
 	callers int
-	rounds  [][]float64 // milliseconds
+	rounds  [][]float64 // milliseconds; empty where it was not measured
 	spent   time.Duration
 	failed  int
 	failure string
@@ -32,9 +33,11 @@ func (b *bench) measureLatency(ctx context.Context) {
 		}
 		for range b.rounds {
 			for _, c := range cells {
+				var round []float64
 				if ctx.Err() == nil && c.worthwhile(b) {
-					c.round(ctx, b.budget)
+					round = c.round(ctx, b)
 				}
+				c.rounds = append(c.rounds, round)
 			}
 		}
 		for _, c := range cells {
@@ -44,70 +47,78 @@ func (b *bench) measureLatency(ctx context.Context) {
 	}
 }
 
-// worthwhile leaves out what is missing, what fails from the start, and what
-// has had three times its share of the run: the slow ones need fewer rounds.
-// A contender with a pool mostly waits, and has ten times its share.
+// worthwhile leaves out what is missing, what fails from the start, what
+// hangs, and what has had three times its share of the run: the slow ones
+// need fewer rounds. A paced contender mostly waits, and has six times its
+// share.
 func (c *cell) worthwhile(b *bench) bool {
 	share := 3
-	if c.warm != nil {
-		share = 10
+	if c.paced {
+		share = 6
 	}
 	broken := c.failed > 0 && len(slices.Concat(c.rounds...)) == 0
-	return c.missing == "" && !broken && c.spent < time.Duration(share*b.rounds)*b.budget
+	return c.missing == "" && !broken && !c.hangs() && c.spent < time.Duration(share*b.rounds)*b.budget
 }
 
-// pooledCalls is how many calls a round makes at least of contenders with a
-// pool, which mostly wait for it to be full again.
-const pooledCalls = 32
+// hangs reports whether a call has hung with as many callers, or fewer.
+func (c *cell) hangs() bool { return c.hung > 0 && c.hung <= c.callers }
 
-// round measures for about as long as the budget says. With a pool, each
-// caller calls once each time that it is full, or, in bursts, all call again
-// and again until as many have called as waited.
-func (c *cell) round(ctx context.Context, budget time.Duration) {
+// round measures for about as long as the budget says, and then gives all
+// supervisors the time to do what is left to do, which counts as its own.
+func (c *cell) round(ctx context.Context, b *bench) []float64 {
+	b.still(ctx)
 	began := time.Now()
 	defer func() { c.spent += time.Since(began) }()
-	if c.warm == nil || c.warm.absent {
-		c.call(ctx, func(int64) bool { return time.Since(began) < budget })
-		return
+	defer b.settle(ctx)
+	if !c.paced || c.warm != nil && c.warm.absent {
+		return c.call(ctx, func(int64) bool { return time.Since(began) < b.budget })
 	}
-	for done := 0; time.Since(began) < budget || done < pooledCalls; {
-		waiting, err := c.warm.settle(ctx)
-		if err != nil {
-			c.failed, c.failure = c.failed+1, err.Error()
-			return
+	least := b.paced
+	if c.warm != nil {
+		least = min(least, c.warm.size)
+	}
+	var all []float64
+	for n := 0; (time.Since(began) < b.budget || n < least) && ctx.Err() == nil && !c.hangs(); {
+		if n > 0 {
+			b.still(ctx)
 		}
 		calls := c.callers
-		if c.contender.burst {
-			calls = max(waiting, calls)
+		if c.warm != nil {
+			if c.warm.stuck != nil {
+				c.failed, c.failure = c.failed+1, c.warm.stuck.Error()
+				break
+			}
+			if c.burst {
+				calls = max(c.warm.waiting, calls)
+			}
+			c.missed += max(0, calls-c.warm.waiting)
 		}
-		done += calls
-		if !c.warm.absent {
-			c.missed += max(0, calls-waiting)
-		}
-		c.call(ctx, func(n int64) bool { return n <= int64(calls) })
+		n += calls
+		all = append(all, c.call(ctx, func(n int64) bool { return n <= int64(calls) })...)
 	}
+	return all
 }
 
 // call has all callers call, each at least once, while more says so of the
-// how-manieth call of all it is.
-func (c *cell) call(ctx context.Context, more func(n int64) bool) {
+// how-manieth call of all it is. It gives what each took that succeeded.
+func (c *cell) call(ctx context.Context, more func(n int64) bool) (all []float64) {
 	var (
 		mu    sync.Mutex
-		all   []float64
 		calls atomic.Int64
 		done  sync.WaitGroup
 	)
 	for range c.callers {
 		done.Go(func() {
 			for first := true; (more(calls.Add(1)) || first) && ctx.Err() == nil; first = false {
-				began := time.Now()
-				err := c.once(ctx)
-				took := milliseconds(time.Since(began))
+				took, err := timed(ctx, c.once)
 				mu.Lock()
-				if err != nil {
-					c.failed, c.failure = c.failed+1, err.Error()
-				} else {
+				if err == nil {
 					all = append(all, took)
+				} else if ctx.Err() == nil {
+					c.failed, c.failure = c.failed+1, err.Error()
+					if errors.Is(err, errHung) {
+						c.hung = c.callers
+					}
 				}
 				mu.Unlock()
 				if err != nil {
@@ -117,25 +128,38 @@ func (c *cell) call(ctx context.Context, more func(n int64) bool) {
 		})
 	}
 	done.Wait()
-	c.rounds = append(c.rounds, all)
+	return all
+}
+
+func timed(ctx context.Context, do func(context.Context) error) (float64, error) {
+	began := time.Now()
+	err := do(ctx)
+	return milliseconds(time.Since(began)), err
 }
 
 func (c *cell) row() LatencyRow {
 	all := slices.Concat(c.rounds...)
-	row := LatencyRow{Contender: c.name, Callers: c.callers, N: len(all), Failed: c.failed, Note: c.missing}
-	if c.failure != "" {
-		row.Note = c.failure
-	}
+	row := LatencyRow{Contender: c.name, Callers: c.callers, N: len(all), Missed: c.missed, Failed: c.failed, Note: c.note()}
 	if c.warm != nil && c.warm.absent {
 		row.Note = coldNote
 	}
-	row.Missed = c.missed
 	if len(all) > 0 {
-		row.P50, row.P90, row.P99 = quantile(all, .5), quantile(all, .9), quantile(all, .99)
-		of := medians(c.rounds)
-		row.Low, row.High = quantile(of, .1), quantile(of, .9)
+		row.P50, row.P90, row.P99 = middle(all), quantile(all, .9), quantile(all, .99)
+		row.Rounds = medians(c.rounds)
+		row.Low, row.High = between10and90(row.Rounds)
 	}
 	return row
+}
+
+// note says why there is not what should be.
+func (c *cell) note() string {
+	switch {
+	case c.missing != "":
+		return c.missing
+	case c.failure == "" && c.hangs():
+		return "not tried: it hung before"
+	}
+	return c.failure
 }
 
 const coldNote = "no sandbox waited: these are cold"

@@ -4,7 +4,7 @@
 // same run and in turns, so that a machine's moods hit all alike.
 //
 // It may import the standard library, x/sys, runner/api, runner/client,
-// testrig and dockerd. It needs root, ends only what it started, and never
+// runner/pidfd, testrig and dockerd. It needs root, ends only what it started, and never
 // fails for a figure, only for what went wrong or was left behind.
 package main
 

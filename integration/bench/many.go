@@ -17,32 +17,28 @@ const starters = 16
 
 // measureMany has hundreds of sandboxes alive at once and ends them.
 func (b *bench) measureMany(ctx context.Context) {
-	c := b.rig("crun")
-	if c == nil {
-		b.report.problem("many: there is no supervisor with crun")
+	row := ManyRow{N: b.many}
+	leaks, ok := b.endure(ctx, "many", "after many at once", func(c *creel) {
+		row.MemoryBefore = pss([]int{c.Pid()})
+		began := time.Now()
+		over := c.startMany(ctx, b, &row)
+		row.Start = time.Since(began).Seconds()
+		var err error
+		_, row.Alive, err = c.count(ctx)
+		b.tb.Check(err)
+		row.MemoryDuring = pss([]int{c.Pid()})
+		began = time.Now()
+		_, err = c.Kill(ctx, api.KillRequest{All: true, Signal: int(unix.SIGKILL)})
+		b.tb.Check(err)
+		over.Wait()
+		b.tb.Check(c.settle(ctx))
+		row.End = time.Since(began).Seconds()
+	})
+	if !ok {
 		return
 	}
-	p := &pool{creel: c, policy: warm}
-	_, err := p.settle(ctx)
-	b.tb.check(err)
-	before := c.steady()
-	row := ManyRow{N: b.many, MemoryBefore: pss([]int{c.Pid()})}
-	began := time.Now()
-	over := c.startMany(ctx, b, &row)
-	row.Start = time.Since(began).Seconds()
-	_, row.Alive, err = p.count(ctx)
-	b.tb.check(err)
-	row.MemoryDuring = pss([]int{c.Pid()})
-	began = time.Now()
-	_, err = c.Kill(ctx, api.KillRequest{All: true, Signal: int(unix.SIGKILL)})
-	b.tb.check(err)
-	over.Wait()
-	_, err = p.settle(ctx)
-	b.tb.check(err)
-	row.End = time.Since(began).Seconds()
-	row.Leaks = c.leaks(ctx, b, before)
-	row.MemoryAfter = pss([]int{c.Pid()})
-	b.report.leaked("after many at once", row.Leaks)
+	row.Leaks = leaks
+	row.MemoryAfter = pss([]int{b.rig("crun").Pid()})
 	if row.Alive != row.N {
 		b.report.problem("many at once: %d of %d were alive: %s", row.Alive, row.N, row.Note)
 	}

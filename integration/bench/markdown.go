@@ -46,11 +46,17 @@ func spread(low, high float64) string {
 	return short(low) + "–" + short(high)
 }
 
+const (
+	ratioNote = "Got: the median of the ratios of each round, and their 10th to 90th percentile."
+	pacedNote = "Warm and paced: each caller calls once, each time that the pools are full and nothing has happened for a moment; the others call again and again."
+)
+
 func (r *Report) markdown() string {
-	out := "# creel's speed\n\n" + r.heading() + "\n## Goals\n\n" + r.goalTable()
+	out := "# creel's speed\n\n" + r.heading() + "\n## Goals\n\n" + ratioNote + "\n\n" + r.goalTable()
 	out += "\n## One `busybox true`, milliseconds\n\n" +
-		"Spread: the 10th to 90th percentile of the rounds' medians. Warm: each caller calls once, each time that the pool is full; " +
-		"in bursts: they call until as many have as waited, while creeld makes new ones. Redacted: cold, with a credential.\n\n" + r.latencyTable()
+		"Spread: the 10th to 90th percentile of the rounds' medians. " + pacedNote +
+		" In bursts: they call until as many have as waited, while creeld makes new ones. Redacted: cold, with a credential. " +
+		"Of fewer than 100 calls, p99 is the slowest.\n\n" + r.latencyTable()
 	for _, part := range []struct{ title, text string }{
 		{fmt.Sprintf("Sustained, %d callers, commands a second", sustainedCallers), r.sustainedTable()},
 		{"Memory, PSS, MiB", r.memoryTable()},
@@ -60,6 +66,9 @@ func (r *Report) markdown() string {
 		if part.text != "" {
 			out += "\n## " + part.title + "\n\n" + part.text
 		}
+	}
+	if len(r.Unmeasured) > 0 {
+		out += "\n## Not measured\n\n- " + strings.Join(r.Unmeasured, "\n- ") + "\n"
 	}
 	if len(r.Problems) > 0 {
 		out += "\n## Problems\n\n- " + strings.Join(r.Problems, "\n- ") + "\n"
@@ -200,7 +209,7 @@ func between(text, content string) (string, error) {
 func (r *Report) summary() string {
 	one := *r
 	one.Latency = slices.DeleteFunc(slices.Clone(r.Latency), func(row LatencyRow) bool { return row.Callers != 1 })
-	return r.heading() + "\n" + r.goalTable() + "\nOne `busybox true`, one caller, milliseconds:\n\n" + one.latencyTable() +
+	return r.heading() + "\n" + ratioNote + "\n\n" + r.goalTable() + "\nOne `busybox true`, one caller, milliseconds. " + pacedNote + "\n\n" + one.latencyTable() +
 		fmt.Sprintf("\nSustained, %d callers, commands a second:\n\n", sustainedCallers) + r.sustainedTable() +
 		"\n![latency of each](" + plotName + ")\n"
 }

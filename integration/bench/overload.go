@@ -21,30 +21,23 @@ const (
 // measureOverload has far more callers than the machine can serve, and sees
 // what they get, and whether an operator is still answered meanwhile.
 func (b *bench) measureOverload(ctx context.Context) {
-	c := b.rig("crun")
-	if c == nil {
-		b.report.problem("overload: there is no supervisor with crun")
+	row := OverloadRow{Callers: overloadCallers, Seconds: b.overload.Seconds(), Refusals: map[string]int{}}
+	leaks, ok := b.endure(ctx, "overload", "after overload", func(c *creel) {
+		target, end := b.sleeper(ctx, c)
+		busy, stop := context.WithTimeout(ctx, b.overload)
+		defer stop()
+		var all sync.WaitGroup
+		all.Go(func() { b.probe(busy, c, target, &row) })
+		served := c.flood(ctx, busy, b, &row)
+		all.Wait()
+		end()
+		row.Served = len(served)
+		row.P50, row.P99 = middle(served), quantile(served, .99)
+	})
+	if !ok {
 		return
 	}
-	p := &pool{creel: c, policy: warm}
-	_, err := p.settle(ctx)
-	b.tb.check(err)
-	before := c.steady()
-	target, end := b.sleeper(ctx, c)
-	row := OverloadRow{Callers: overloadCallers, Seconds: b.overload.Seconds(), Refusals: map[string]int{}}
-	busy, stop := context.WithTimeout(ctx, b.overload)
-	defer stop()
-	var all sync.WaitGroup
-	all.Go(func() { b.probe(busy, c, target, &row) })
-	served := c.flood(ctx, busy, b, &row)
-	all.Wait()
-	end()
-	row.Served = len(served)
-	row.P50, row.P99 = quantile(served, .5), quantile(served, .99)
-	_, err = p.settle(ctx)
-	b.tb.check(err)
-	row.Leaks = c.leaks(ctx, b, before)
-	b.report.leaked("after overload", row.Leaks)
+	row.Leaks = leaks
 	b.report.Overload = &row
 }
 
@@ -96,7 +89,7 @@ func (b *bench) sleeper(ctx context.Context, c *creel) (id string, end func()) {
 	select {
 	case id = <-started:
 	case err := <-done:
-		b.tb.check(fmt.Errorf("start a sandbox: %w", err))
+		b.tb.Check(fmt.Errorf("start a sandbox: %w", err))
 	}
 	return id, func() { cancel(); <-done }
 }
@@ -120,6 +113,6 @@ func (b *bench) probe(ctx context.Context, c *creel, id string, row *OverloadRow
 		}
 		_ = sleep(ctx, probePause)
 	}
-	row.Ps50, row.Ps99, row.Kill50, row.Kill99 = quantile(ps, .5), quantile(ps, .99), quantile(kill, .5), quantile(kill, .99)
+	row.Ps50, row.Ps99, row.Kill50, row.Kill99 = middle(ps), quantile(ps, .99), middle(kill), quantile(kill, .99)
 	row.Probes = len(ps)
 }

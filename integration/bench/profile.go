@@ -20,7 +20,7 @@ func (b *bench) printProfile(ctx context.Context) {
 	for _, c := range b.rigs {
 		for _, policy := range []string{cold, warm} {
 			steps, whole, refill, err := b.steps(ctx, c, policy)
-			b.tb.check(err)
+			b.tb.Check(err)
 			fmt.Printf("\n## %s, %s: %d launches, one after another\n\n%s", c.maker, policy, b.launches, stepTable(steps, whole))
 			if refill > 0 {
 				fmt.Printf("\nThe pool takes %s ms for each sandbox that it makes anew, with all that ends meanwhile.\n", short(refill))
@@ -40,20 +40,18 @@ var stepPattern = regexp.MustCompile(`^(.+): ([0-9.]+(?:ns|µs|ms|s))$`)
 // full, and gives what creeld says of each step, and how long the whole took
 // here, in milliseconds.
 func (b *bench) steps(ctx context.Context, c *creel, policy string) (steps map[string][]float64, whole []float64, refill float64, err error) {
-	p := &pool{creel: c, policy: policy}
 	burst := 1
 	steps = map[string][]float64{}
 	for done := 0; done < b.launches; done += burst {
 		began := time.Now()
 		if policy == warm {
-			waiting, err := p.settle(ctx)
-			if err != nil {
+			if err := c.settle(ctx); err != nil {
 				return nil, nil, 0, err
 			}
-			if done > 0 && waiting > 0 {
-				refill = milliseconds(time.Since(began)) / float64(waiting)
+			if done > 0 && c.waiting > 0 {
+				refill = milliseconds(time.Since(began)) / float64(c.waiting)
 			}
-			burst = max(1, waiting)
+			burst = max(1, c.waiting)
 		}
 		for range burst {
 			took, err := timed(ctx, c.once(b, policy))
@@ -152,12 +150,12 @@ func (b *bench) watched(ctx context.Context, c *creel, policy string, args ...st
 	}
 	work := &cell{contender: &contender{name: policy, once: c.once(b, policy)}, callers: sustainedCallers}
 	began := time.Now()
-	work.call(ctx, func(int64) bool { return time.Since(began) < watchTime })
+	n := len(work.call(ctx, func(int64) bool { return time.Since(began) < watchTime }))
 	if err := perf.Wait(); err != nil {
 		return 0, fmt.Errorf("run perf %s: %w: %s", args[0], err, said.String())
 	}
 	if work.failed > 0 {
 		return 0, fmt.Errorf("%d commands failed: %s", work.failed, work.failure)
 	}
-	return len(work.rounds[0]), nil
+	return n, nil
 }

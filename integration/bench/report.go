@@ -15,7 +15,8 @@ import (
 
 // Report is bench.json. Times are milliseconds unless their names say so, low
 // and high the 10th and 90th percentile of the rounds' medians, or the
-// slowest and fastest slice of a sustained row.
+// slowest and fastest slice of a sustained row. In a list of rounds, slices or
+// repeats, which all rows have in the same order, 0 is one without a figure.
 type Report struct {
 	Date    time.Time `json:"date"`
 	Version string    `json:"version"`
@@ -31,6 +32,8 @@ type Report struct {
 	Overload   *OverloadRow    `json:"overload,omitempty"`
 	Goals      []Goal          `json:"goals,omitempty"`
 	Problems   []string        `json:"problems,omitempty"`
+	// Unmeasured are parts that had not what they need, with the reason.
+	Unmeasured []string `json:"unmeasured,omitempty"`
 }
 
 // Machine is what the figures depend on. The load is that of one minute,
@@ -57,7 +60,9 @@ type LatencyRow struct {
 	P99       float64 `json:"p99"`
 	Low       float64 `json:"low"`
 	High      float64 `json:"high"`
-	Note      string  `json:"note,omitempty"`
+	// Rounds are the medians of each.
+	Rounds []float64 `json:"rounds,omitempty"`
+	Note   string    `json:"note,omitempty"`
 }
 
 // SustainedRow is one contender at sustainedCallers callers.
@@ -68,7 +73,9 @@ type SustainedRow struct {
 	High      float64 `json:"high"`
 	N         int     `json:"n"`
 	Failed    int     `json:"failed,omitempty"`
-	Note      string  `json:"note,omitempty"`
+	// Slices are the commands a second of each.
+	Slices []float64 `json:"slices,omitempty"`
+	Note   string    `json:"note,omitempty"`
 }
 
 // MemoryRow is the proportional set size of some processes.
@@ -88,7 +95,9 @@ type ThroughputRow struct {
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
 	N      int     `json:"n"`
-	Note   string  `json:"note,omitempty"`
+	// Repeats are MiB a second of each.
+	Repeats []float64 `json:"repeats,omitempty"`
+	Note    string    `json:"note,omitempty"`
 }
 
 // DriftRow compares the first and last Window of N invocations in a row.
@@ -146,10 +155,8 @@ func (r *Report) problem(format string, args ...any) {
 	r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
 }
 
-func (r *Report) leaked(when string, leaks []string) {
-	for _, leak := range leaks {
-		r.problem("left %s: %s", when, leak)
-	}
+func (r *Report) unmeasured(part, reason string) {
+	r.Unmeasured = append(r.Unmeasured, part+": "+reason)
 }
 
 func thisMachine() Machine {

@@ -13,14 +13,20 @@ func sample() *Report {
 	return &Report{
 		Machine: Machine{Processor: "A & B", Programs: map[string]string{}},
 		Latency: []LatencyRow{
-			{Contender: plain, Callers: 1, N: 10, P50: 0.5, P90: 0.6, P99: 1, Low: 0.4, High: 0.6},
-			{Contender: bubblewrap, Callers: 1, N: 10, P50: 5, P90: 6, P99: 10, Low: 4, High: 6},
-			{Contender: throughAPI("crun", warm), Callers: 1, N: 10, P50: 1, P90: 2, P99: 5, Low: 1, High: 1},
-			{Contender: throughShell("crun", warm), Callers: 1, N: 10, P50: 6, P90: 7, P99: 9, Low: 1, High: 1},
-			{Contender: throughAPI("runc", warm), Callers: 1, N: 10, P50: 1, P99: 1, Note: coldNote},
+			{Contender: plain, Callers: 1, N: 10, P50: 0.1, P90: 0.6, P99: 1, Low: 0.1, High: 0.1, Rounds: []float64{0.1, 0.1, 0.1}},
+			{Contender: paced(plain), Callers: 1, N: 10, P50: 0.5, P90: 0.6, P99: 1, Low: 0.4, High: 0.6, Rounds: []float64{0.5, 0.4, 5}},
+			{Contender: paced(bubblewrap), Callers: 1, N: 10, P50: 5, P90: 6, P99: 10, Low: 4, High: 6, Rounds: []float64{5, 5, 0}},
+			{Contender: throughAPI("crun", warm), Callers: 1, N: 10, P50: 1, P90: 2, P99: 5, Low: 1, High: 1, Rounds: []float64{1, 0.8, 0}},
+			{Contender: throughShell("crun", warm), Callers: 1, N: 10, P50: 6, P90: 7, P99: 9, Low: 1, High: 1, Rounds: []float64{6, 6, 1}},
+			{Contender: throughShell("runc", warm), Callers: 1, N: 10, Failed: 1, P50: 4, P90: 7, P99: 9, Low: 1, High: 1, Rounds: []float64{4, 4, 4}},
+			{Contender: throughAPI("runc", warm), Callers: 1, N: 10, P50: 1, P99: 1, Rounds: []float64{1}, Note: coldNote},
 			{Contender: dockerRun, Callers: 1, Note: "there is | no daemon"},
 		},
-		Sustained: []SustainedRow{{Contender: bare("crun"), PerSecond: 200, N: 9}, {Contender: throughAPI("crun", warm), PerSecond: 180, N: 9}},
+		Sustained: []SustainedRow{
+			{Contender: bare("crun"), PerSecond: 200, N: 9, Slices: []float64{200, 100}},
+			{Contender: apart("crun"), PerSecond: 200, N: 9, Slices: []float64{220, 110}},
+			{Contender: throughAPI("crun", warm), PerSecond: 180, N: 9, Slices: []float64{180, 90}},
+		},
 	}
 }
 
@@ -39,24 +45,34 @@ func TestGoalsAreJudgedByRatios(t *testing.T) {
 	r := sample()
 	r.judge()
 	for what, want := range map[string]string{
-		"warm, API, crun: p50":   "yes", // 2 ×, and 2 × is allowed
-		"warm, API, crun: p99":   "no",  // 10 × of 8 ×
-		"warm, shell, crun: p50": "no",
-		"sustained, crun":        "yes",      // 0.9 ×
-		"warm, API, runc: p50":   unmeasured, // what was measured was cold
-		"cold, API, crun: p50":   unmeasured, // no such row
-		"1 GiB through stdout":   unmeasured, // neither row
-		"sustained, crun, then":  unmeasured, // bwrap has no such row
+		"warm, API, crun: p50":                  "yes", // 2 × in both rounds that both have, and 2 × is allowed
+		"warm, API, crun: p99":                  "no",  // 10 × of 8 ×
+		"warm, shell, crun: p50":                "no",
+		"warm, shell, runc: p50":                "no",  // one call failed
+		"sustained, crun":                       "yes", // 0.9 ×
+		"sustained, crun, as an engine uses it": "no",
+		"warm, API, runc: p50":                  notMeasured, // what was measured was cold
+		"cold, API, crun: p50":                  notMeasured, // no such row
+		"1 GiB through stdout":                  notMeasured, // neither row
+		"sustained, crun, then":                 notMeasured, // bwrap has no such row
 	} {
 		if got := goal(t, r, what); got.Met != want {
 			t.Errorf("%s: %+v, want %s", what, got, want)
 		}
+	}
+	if got := goal(t, r, "warm, API, crun: p50").Got; got != "2.00 × (2.00–2.00)" {
+		t.Errorf("%q", got)
 	}
 }
 
 func TestMissingContendersAreShown(t *testing.T) {
 	if got := sample().markdown(); !strings.Contains(got, `| docker run | 1 | – | – | – | – | 0 | there is \| no daemon |`) {
 		t.Errorf("the table hides that docker run was not measured:\n%s", got)
+	}
+	r := sample()
+	r.unmeasured("drift", "there is no supervisor")
+	if got := r.markdown(); !strings.Contains(got, "## Not measured\n\n- drift: there is no supervisor\n") {
+		t.Errorf("the report hides that drift was not measured:\n%s", got)
 	}
 }
 
@@ -75,7 +91,7 @@ func TestPlotIsWellFormed(t *testing.T) {
 			t.Errorf("not a number in\n%s", plot)
 		}
 	}
-	if plot := sample().plot(); !strings.Contains(plot, ">bwrap<") || strings.Contains(plot, ">docker run<") {
+	if plot := sample().plot(); !strings.Contains(plot, ">bwrap, paced<") || strings.Contains(plot, ">docker run<") {
 		t.Errorf("the plot does not have what was measured alone:\n%s", plot)
 	}
 }

@@ -34,10 +34,10 @@ type stream struct {
 func (b *bench) measureThroughput(ctx context.Context) {
 	c := b.rig("crun")
 	if c == nil {
-		b.report.problem("throughput: there is no supervisor with crun")
+		b.report.unmeasured("throughput", "there is no supervisor with crun")
 		return
 	}
-	b.tb.check(writeText(c.Workspace + "/text"))
+	b.tb.Check(writeText(c.Workspace + "/text"))
 	b.tb.Cleanup(func() { os.Remove(c.Workspace + "/text") })
 	writer := func(dir string) []string {
 		script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do "$0" dd if=%s/text bs=64k 2>/dev/null || exit; i=$((i+1)); done`, textRepeats, dir)
@@ -64,6 +64,7 @@ func (b *bench) measureThroughput(ctx context.Context) {
 	for range b.repeats {
 		for _, s := range streams {
 			if ctx.Err() == nil && s.note == "" {
+				b.still(ctx)
 				s.measure(ctx)
 			}
 		}
@@ -71,7 +72,8 @@ func (b *bench) measureThroughput(ctx context.Context) {
 	for _, s := range streams {
 		row := ThroughputRow{Stream: s.name, N: len(s.rate), Note: s.note}
 		if len(s.rate) > 0 {
-			row.MiBps, row.Low, row.High = middle(s.rate), quantile(s.rate, .1), quantile(s.rate, .9)
+			row.MiBps, row.Repeats = middle(s.rate), s.rate
+			row.Low, row.High = between10and90(s.rate)
 		}
 		b.report.Throughput = append(b.report.Throughput, row)
 	}
@@ -133,13 +135,4 @@ func writeText(path string) error {
 		text.WriteByte(" \n"[random.IntN(8)/7])
 	}
 	return os.WriteFile(filepath.Clean(path), text.Bytes()[:textSize], 0o644)
-}
-
-func (b *bench) rig(maker string) *creel {
-	for _, c := range b.rigs {
-		if c.maker == maker {
-			return c
-		}
-	}
-	return nil
 }
