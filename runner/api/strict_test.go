@@ -3,8 +3,13 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestDecodeRefusesWhatEncodingJSONLetsPass(t *testing.T) {
@@ -88,4 +93,94 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%s became %s", again, final)
 		}
 	})
+}
+
+// FuzzKeysAreThoseThatJSONReads holds that the check of keys follows a message
+// as encoding/json does: it accepts what the same check of encoding/json's
+// tokens accepts, and nothing else.
+func FuzzKeysAreThoseThatJSONReads(f *testing.F) {
+	for _, seed := range []string{
+		`{"type":"exited","result":{"id":"x","startedAt":"2026-01-02T03:04:05Z"}}`,
+		`{"type":"reply","reply":{"a":[{"b":1,"b":2}]}}`,
+		` { "type" : "log" , "log" : { "stream":"a\"\\", "data":"" } } `,
+		`{"t\u0079pe":"x","reply":[[],{},[1,-2.5e3,true,null]]}`,
+		`{"type":"reply","reply":{"\"":1,"\u0022":2}}`,
+		`{"type":"reply","reply":{"\ud800":1,"\ufffd":2}}`,
+		`{"type":"x",}`, `{"type" "x"}`, `{"id":"x"`, `[1 2]`, `{}{}`, `"`, `"\`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		accepted := Decode(data, new(Event)) == nil
+		tokens := tokenCheck{json.NewDecoder(bytes.NewReader(data))}
+		want := utf8.Valid(data) && tokens.value(reflect.TypeFor[Event](), 0) == nil && json.Unmarshal(data, new(Event)) == nil
+		if accepted != want {
+			t.Errorf("accepted %v, want %v: %q", accepted, want, data)
+		}
+	})
+}
+
+// tokenCheck is keyCheck on top of encoding/json's own tokens: slow, and
+// nothing that could read a message otherwise than json.Unmarshal does.
+type tokenCheck struct{ tokens *json.Decoder }
+
+// value checks the next value. A nil t is a type whose keys are free.
+func (k tokenCheck) value(t reflect.Type, depth int) error {
+	if depth > maxDepth {
+		return errDepth
+	}
+	token, err := k.tokens.Token()
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // io.EOF means a closed connection to callers
+	}
+	if err != nil {
+		return fmt.Errorf("read token: %w", err)
+	}
+	switch token {
+	case json.Delim('{'):
+		return k.object(plain(t), depth)
+	case json.Delim('['):
+		return k.array(plain(t), depth)
+	}
+	return nil
+}
+
+func (k tokenCheck) array(t reflect.Type, depth int) error {
+	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
+		t = t.Elem()
+	}
+	for k.tokens.More() {
+		if err := k.value(t, depth+1); err != nil {
+			return err
+		}
+	}
+	_, err := k.tokens.Token()
+	return err
+}
+
+func (k tokenCheck) object(t reflect.Type, depth int) error {
+	seen := map[string]bool{}
+	for k.tokens.More() {
+		token, err := k.tokens.Token()
+		if err != nil {
+			return fmt.Errorf("read key: %w", err)
+		}
+		key, ok := token.(string)
+		if !ok {
+			return errors.New("a key is not a string")
+		}
+		if seen[key] {
+			return fmt.Errorf("key %q is given twice", key)
+		}
+		seen[key] = true
+		field, err := keyType(t, key)
+		if err != nil {
+			return err
+		}
+		if err := k.value(field, depth+1); err != nil {
+			return err
+		}
+	}
+	_, err := k.tokens.Token()
+	return err
 }
