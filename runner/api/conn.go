@@ -15,6 +15,10 @@ import (
 // headerSize is the length of a message's length in bytes.
 const headerSize = 4
 
+// aheadSize is how much is asked for at once: most messages are whole in it,
+// length and all.
+const aheadSize = 4 << 10
+
 // chunkSize bounds how far memory runs ahead of what has really arrived, so
 // that a length without its bytes costs nothing.
 const chunkSize = 64 << 10
@@ -32,19 +36,27 @@ type Socket interface {
 }
 
 // Conn sends and receives messages. One goroutine may receive while any
-// number send.
+// number send. Its timeouts cost nothing where there is nothing to wait for;
+// zero is none, and leaves the deadlines of the socket alone.
 type Conn struct {
 	// MaxReceive bounds a received message in bytes; NewConn sets MaxMessage.
 	MaxReceive int
-	// FrameTimeout bounds the time from a message's first byte to its last;
-	// zero sets no bound and leaves the read deadline alone.
-	FrameTimeout time.Duration
+	// IdleTimeout bounds the wait for a message's first byte, FrameTimeout
+	// the time from there to its last.
+	IdleTimeout, FrameTimeout time.Duration
+	// SendTimeout bounds the time a peer takes to make room for a message.
+	SendTimeout time.Duration
 	// Admit, when set, may refuse a message by its length before its body is
 	// read.
 	Admit func(length int) error
 
 	socket Socket
 	raw    syscall.RawConn
+	buffer []byte        // of aheadSize, once there is something to read
+	ahead  []byte        // the part of it that was read and not yet taken
+	later  bool          // the first message has been received, or begun
+	wait   time.Duration // how long the read under way may wait
+	timed  bool          // a read deadline is set for it
 	send   sync.Mutex
 }
 
@@ -59,12 +71,6 @@ func NewConn(s Socket) (*Conn, error) {
 
 // Close ends the connection; a Receive or Send under way fails.
 func (c *Conn) Close() error { return c.socket.Close() }
-
-// SetReadDeadline bounds the wait for a message.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.socket.SetReadDeadline(t) }
-
-// SetWriteDeadline bounds sending.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.socket.SetWriteDeadline(t) }
 
 // Send writes v as one message, with descriptors on its first byte. The
 // descriptors stay the caller's. It returns an error that wraps ErrTooLarge
@@ -93,38 +99,47 @@ func (c *Conn) Send(v any, descriptors ...int) error {
 // when the peer closed between messages, and an error that wraps ErrTooLarge
 // before it reads the body of a message over MaxReceive.
 //
+// It reads on into messages that follow, so only the first of a connection
+// may come with descriptors; those of a later one are refused.
+//
 // After any error but io.EOF the stream has no known position: close it.
 func (c *Conn) Receive(v any, want ...int) ([]*os.File, error) {
 	length, files, err := c.header(want)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = c.body(length, v)
 	}
-	if err = c.body(length, v); err != nil {
+	if timeErr := c.endWait(); err == nil {
+		err = timeErr
+	}
+	if err != nil {
 		closeAll(files)
 		return nil, err
-	}
-	if c.FrameTimeout > 0 {
-		if err := c.SetReadDeadline(time.Time{}); err != nil {
-			closeAll(files)
-			return nil, fmt.Errorf("clear deadline: %w", err)
-		}
 	}
 	return files, nil
 }
 
-// header reads a message's length, its first byte apart: a reader that asks
-// for more at once may be given descriptors that belong to a later byte.
+// header reads a message's length. Where descriptors may come, the first
+// byte is read apart: a reader that asks for more at once may be given some
+// that belong to a later byte.
 func (c *Conn) header(want []int) (int, []*os.File, error) {
 	var header [headerSize]byte
-	files, err := c.first(header[:1], want)
-	if err != nil {
-		return 0, nil, err
+	rest := header[:]
+	c.wait = c.IdleTimeout
+	var files []*os.File
+	var err error
+	switch {
+	case len(want) > 0 && !c.later:
+		files, err = c.first(header[:1], want)
+		rest = header[1:]
+	case len(c.ahead) == 0:
+		err = c.readAhead()
 	}
-	if c.FrameTimeout > 0 {
-		err = c.SetReadDeadline(time.Now().Add(c.FrameTimeout))
-	}
+	c.later = true
 	if err == nil {
-		err = c.fill(header[1:])
+		c.wait = c.FrameTimeout
+		if err = c.endWait(); err == nil {
+			err = c.fill(rest)
+		}
 	}
 	length := binary.BigEndian.Uint32(header[:])
 	if err == nil && uint64(length) > uint64(c.MaxReceive) {
@@ -133,14 +148,15 @@ func (c *Conn) header(want []int) (int, []*os.File, error) {
 	if err == nil && c.Admit != nil {
 		err = c.Admit(int(length))
 	}
-	if err != nil {
-		closeAll(files)
-		return 0, nil, err
-	}
-	return int(length), files, nil
+	return int(length), files, err
 }
 
 func (c *Conn) body(length int, v any) error {
+	if length <= len(c.ahead) {
+		body := c.ahead[:length]
+		c.ahead = c.ahead[length:]
+		return Decode(body, v)
+	}
 	body := make([]byte, 0, min(length, chunkSize))
 	for len(body) < length {
 		start := len(body)
@@ -152,17 +168,58 @@ func (c *Conn) body(length int, v any) error {
 	return Decode(body, v)
 }
 
-// fill reads exactly len(p) bytes that carry no descriptors.
+// fill takes exactly len(p) bytes of a message under way.
 func (c *Conn) fill(p []byte) error {
-	for len(p) > 0 {
-		n, _, err := c.read(p, nil)
+	for {
+		n := copy(p, c.ahead)
+		p, c.ahead = p[n:], c.ahead[n:]
+		if len(p) == 0 {
+			return nil
+		}
+		var err error
+		if len(p) < aheadSize {
+			err = c.readAhead()
+		} else {
+			n, _, err = c.read(p, nil)
+			p = p[n:]
+		}
 		if errors.Is(err, io.EOF) {
 			return fmt.Errorf("receive message: %w", io.ErrUnexpectedEOF)
 		}
 		if err != nil {
 			return err
 		}
-		p = p[n:]
+	}
+}
+
+// readAhead takes what has come, without descriptors; nothing may be left of
+// what was taken before.
+func (c *Conn) readAhead() error {
+	if c.buffer == nil {
+		c.buffer = make([]byte, aheadSize)
+	}
+	n, _, err := c.read(c.buffer, nil)
+	c.ahead = c.buffer[:n]
+	return err
+}
+
+// beginWait sets the deadline of a read that has to wait, once.
+func (c *Conn) beginWait() error {
+	if c.wait <= 0 || c.timed {
+		return nil
+	}
+	c.timed = true
+	return c.socket.SetReadDeadline(time.Now().Add(c.wait))
+}
+
+// endWait clears the deadline that was set.
+func (c *Conn) endWait() error {
+	if !c.timed {
+		return nil
+	}
+	c.timed = false
+	if err := c.socket.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("clear deadline: %w", err)
 	}
 	return nil
 }

@@ -148,6 +148,57 @@ func TestUnexpectedDescriptorsAreRefusedAndClosed(t *testing.T) {
 	}
 }
 
+func TestOnlyTheFirstMessageBringsDescriptors(t *testing.T) {
+	message := frame(Control{Signal: 2})
+	for name, together := range map[string]bool{"sent together": true, "sent apart": false} {
+		t.Run(name, func(t *testing.T) {
+			conn, peer := pair(t)
+			before := openDescriptors(t)
+			sendRaw(t, peer, message, 3)
+			if together {
+				sendRaw(t, peer, message, 3)
+			}
+			var control Control
+			files, err := conn.Receive(&control, 3)
+			closeAll(files)
+			if !together && (err != nil || len(files) != 3) {
+				t.Fatalf("positive control: %d files, %v", len(files), err)
+			}
+			if !together {
+				sendRaw(t, peer, message, 3)
+			}
+			if err == nil {
+				_, err = conn.Receive(&control, 3)
+			}
+			if !errors.Is(err, ErrDescriptors) {
+				t.Errorf("error %v, want ErrDescriptors", err)
+			}
+			if after := openDescriptors(t); after != before {
+				t.Errorf("%d descriptors open, %d before", after, before)
+			}
+		})
+	}
+}
+
+func TestMessagesThatComeTogetherAreToldApart(t *testing.T) {
+	conn, peer := pair(t)
+	var stream []byte
+	for i := range 300 { // more than is read at once
+		stream = append(stream, frame(Control{Signal: i + 1})...)
+	}
+	sendRaw(t, peer, stream, 0)
+	peer.Close()
+	for i := range 300 {
+		var control Control
+		if _, err := conn.Receive(&control); err != nil || control.Signal != i+1 {
+			t.Fatalf("message %d: %+v, %v", i, control, err)
+		}
+	}
+	if _, err := conn.Receive(new(Control)); err != io.EOF {
+		t.Errorf("after the last: %v, want io.EOF", err)
+	}
+}
+
 func TestBadFramesAreRefused(t *testing.T) {
 	good := frame(Control{Signal: 2})
 	for name, test := range map[string]struct {

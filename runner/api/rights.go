@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // maxRights is how many descriptors one message can bring. Room for more is
@@ -74,16 +75,23 @@ func closeAll(files []*os.File) {
 // by the kernel, and the message is refused for them here.
 func (c *Conn) read(p, oob []byte) (n, oobn int, err error) {
 	var flags int
+	var timeErr error
 	waitErr := c.raw.Read(func(fd uintptr) bool {
 		err = syscall.EINTR
 		for err == syscall.EINTR {
 			n, oobn, flags, _, err = syscall.Recvmsg(int(fd), p, oob, syscall.MSG_CMSG_CLOEXEC)
 		}
-		return err != syscall.EAGAIN
+		if err != syscall.EAGAIN {
+			return true
+		}
+		timeErr = c.beginWait()
+		return timeErr != nil
 	})
 	switch {
 	case waitErr != nil:
 		return 0, 0, fmt.Errorf("receive message: %w", waitErr)
+	case timeErr != nil:
+		return 0, 0, fmt.Errorf("set deadline: %w", timeErr)
 	case err != nil:
 		return 0, 0, fmt.Errorf("receive message: %w", err)
 	case flags&syscall.MSG_CTRUNC != 0:
@@ -97,6 +105,7 @@ func (c *Conn) read(p, oob []byte) (n, oobn int, err error) {
 // write is sendmsg(2) until all is sent; the kernel puts descriptors on the
 // first byte of the first call.
 func (c *Conn) write(frame, oob []byte) error {
+	timed := false
 	for len(frame) > 0 {
 		var n int
 		var err error
@@ -105,7 +114,15 @@ func (c *Conn) write(frame, oob []byte) error {
 			for err == syscall.EINTR {
 				n, err = syscall.SendmsgN(int(fd), frame, oob, nil, syscall.MSG_NOSIGNAL)
 			}
-			return err != syscall.EAGAIN
+			if err != syscall.EAGAIN {
+				return true
+			}
+			if c.SendTimeout <= 0 || timed {
+				return false
+			}
+			timed = true
+			err = c.socket.SetWriteDeadline(time.Now().Add(c.SendTimeout))
+			return err != nil
 		})
 		if waitErr != nil {
 			return waitErr
@@ -114,6 +131,9 @@ func (c *Conn) write(frame, oob []byte) error {
 			return os.NewSyscallError("sendmsg", err)
 		}
 		frame, oob = frame[n:], nil
+	}
+	if timed {
+		return c.socket.SetWriteDeadline(time.Time{})
 	}
 	return nil
 }

@@ -8,8 +8,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -131,10 +129,6 @@ func ask[Reply any](ctx context.Context, to socket, route string, body any) (*Re
 // request connects and sends a request. The connection closes when ctx ends
 // or done is called.
 func request(ctx context.Context, to socket, route string, body any, descriptors ...int) (_ *api.Conn, done func(), err error) {
-	encoded, err := encodeBody(body)
-	if err != nil {
-		return nil, nil, err
-	}
 	conn, err := dial(to)
 	if err != nil {
 		return nil, nil, err
@@ -144,10 +138,7 @@ func request(ctx context.Context, to socket, route string, body any, descriptors
 		stop()
 		conn.Close()
 	}
-	if err = conn.SetWriteDeadline(time.Now().Add(sendTimeout)); err == nil {
-		err = conn.Send(api.Request{Route: route, Body: encoded}, descriptors...)
-	}
-	if err != nil {
+	if err = conn.Send(outgoing{route, body}, descriptors...); err != nil {
 		err = sendError(ctx, conn, err)
 		done()
 		return nil, nil, err
@@ -155,15 +146,10 @@ func request(ctx context.Context, to socket, route string, body any, descriptors
 	return conn, done, nil
 }
 
-func encodeBody(body any) (json.RawMessage, error) {
-	if body == nil {
-		return nil, nil
-	}
-	encoded, err := json.Marshal(body)
-	if err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
-	}
-	return encoded, nil
+// outgoing is an api.Request whose body is encoded along with it.
+type outgoing struct {
+	Route string `json:"route"`
+	Body  any    `json:"body,omitempty"`
 }
 
 // receive returns the next event, or the error that an error event holds.

@@ -42,6 +42,7 @@ func dial(to socket) (*api.Conn, error) {
 		file.Close()
 		return nil, err
 	}
+	conn.SendTimeout = sendTimeout
 	return conn, nil
 }
 

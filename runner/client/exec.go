@@ -142,7 +142,7 @@ func (r *run) forward() {
 			if !ok {
 				return
 			}
-			if r.conn.SetWriteDeadline(time.Now().Add(sendTimeout)) != nil || r.conn.Send(control) != nil {
+			if r.conn.Send(control) != nil {
 				return
 			}
 		case <-r.tasks.done:

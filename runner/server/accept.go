@@ -84,6 +84,7 @@ func (s *Server) admit(socket net.Conn, kind socketKind, places *limiter) {
 		s.options.Log("accept on %s socket: %v", kind, err)
 		return
 	}
+	conn.SendTimeout = s.options.WriteTimeout
 	c := &call{server: s, conn: conn, peer: peer, socket: kind}
 	if !places.acquire(peer.UID, s.isAdmin(peer.UID)) {
 		c.fail(errBusy(peer))
@@ -148,12 +149,8 @@ func (s *Server) arrived(c *call) {
 // peer that left, or was sent away by Close, without asking anything.
 func (c *call) receive() (*api.Request, []*os.File, error) {
 	defer c.server.arrived(c)
-	timeout := c.server.options.RequestTimeout
-	if err := c.conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
-		return nil, nil, fmt.Errorf("set deadline: %w", err)
-	}
+	c.conn.IdleTimeout, c.conn.FrameTimeout = c.server.options.RequestTimeout, c.server.options.RequestTimeout
 	held := false
-	c.conn.FrameTimeout = timeout
 	c.conn.Admit = func(length int) error {
 		if length > largeMessage {
 			held = c.server.large.acquire(c.peer.UID, c.server.isAdmin(c.peer.UID))
@@ -168,7 +165,7 @@ func (c *call) receive() (*api.Request, []*os.File, error) {
 	if held {
 		c.server.large.release(c.peer.UID)
 	}
-	c.conn.Admit = nil
+	c.conn.Admit, c.conn.IdleTimeout = nil, 0 // what may follow takes as long as the command
 	if err == io.EOF || errors.Is(err, net.ErrClosed) {
 		return nil, nil, nil
 	}

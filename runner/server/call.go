@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -84,9 +83,6 @@ func (c *call) control(ctx context.Context, accept func(context.Context, api.Con
 
 // send writes one message, within the time a client has to take it.
 func (c *call) send(event *api.Event) error {
-	if err := c.conn.SetWriteDeadline(time.Now().Add(c.server.options.WriteTimeout)); err != nil {
-		return fmt.Errorf("set deadline: %w", err)
-	}
 	switch event.Type {
 	case api.EventExited, api.EventError, api.EventReply, api.EventEnd:
 		if c.ended.Swap(true) {
