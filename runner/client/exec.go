@@ -37,6 +37,9 @@ type Exec struct {
 	Stdout, Stderr io.Writer
 	// Control is forwarded to the command; it may be nil.
 	Control <-chan api.Control
+	// Sent is called when the supervisor has been asked, before anything of
+	// the command can come back; it may be nil.
+	Sent func()
 	// Started is called when the command runs; it may be nil.
 	Started func(id string)
 }
@@ -46,20 +49,24 @@ type Exec struct {
 // ends first, the command is left to the supervisor to end, and the error is
 // ctx's cause.
 func (c *Client) Exec(ctx context.Context, e *Exec) (*api.Result, error) {
-	pipes, err := newPipes(same(e.Stdout, e.Stderr))
+	pipes, err := newPipes(e.Stdin != nil, same(e.Stdout, e.Stderr))
 	if err != nil {
 		return nil, fmt.Errorf("make pipes: %w", err)
 	}
 	defer pipes.close()
-	conn, done, err := request(ctx, c.execSocket(), api.RouteExec, e.Request, pipes.theirs[:]...)
+	conn, done, err := request(ctx, c.execSocket(), api.RouteExec, &e.Request, pipes.theirs[:]...)
 	pipes.closeTheirs()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	r := &run{exec: e, conn: conn, pipes: pipes, tasks: newTasks()}
-	r.start(ctx)
-	result, err := r.wait(ctx)
+	if e.Sent != nil {
+		e.Sent()
+	}
+	r := &run{exec: e, conn: conn, pipes: pipes, tasks: newTasks(conn)}
+	defer r.tasks.end()
+	r.start()
+	result, err := r.follow(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -68,40 +75,32 @@ func (c *Client) Exec(ctx context.Context, e *Exec) (*api.Result, error) {
 
 // same reports whether two writers are equal; some cannot be compared.
 func same(a, b io.Writer) bool {
-	return a != nil && b != nil && reflect.TypeOf(a).Comparable() && a == b
+	if a == nil || b == nil {
+		return a == b
+	}
+	return reflect.TypeOf(a).Comparable() && a == b
 }
 
 // run is one Exec under way.
 type run struct {
-	exec  *Exec
-	conn  *api.Conn
-	pipes *pipes
-	tasks *tasks
-
-	input   chan error // stdin could not be read
+	exec    *Exec
+	conn    *api.Conn
+	pipes   *pipes
+	tasks   *tasks
 	outputs chan error // one for each stream, nil at its end
 	streams int        // of outputs not yet ended
 	started bool       // the command runs, or has run
-	events  chan event
 }
 
-type event struct {
-	*api.Event
-	err error
-}
-
-func (r *run) start(ctx context.Context) {
-	r.input, r.outputs, r.events = make(chan error, 1), make(chan error, 2), make(chan event)
-	if r.exec.Stdin == nil {
-		r.pipes.stdin.Close()
-	} else {
-		r.tasks.run(func() { r.input <- feed(r.pipes.stdin, r.exec.Stdin) })
+func (r *run) start() {
+	r.outputs = make(chan error, 2)
+	if r.pipes.stdin != nil {
+		r.tasks.run(func() error { return feed(r.pipes.stdin, r.exec.Stdin) })
 	}
 	r.output("stdout", r.exec.Stdout, r.pipes.stdout)
 	if r.pipes.stderr != nil {
 		r.output("stderr", r.exec.Stderr, r.pipes.stderr)
 	}
-	r.tasks.run(func() { r.receive(ctx) })
 	if r.exec.Control != nil {
 		r.tasks.run(r.forward)
 	}
@@ -109,44 +108,49 @@ func (r *run) start(ctx context.Context) {
 
 func (r *run) output(name string, to io.Writer, from *pipeEnd) {
 	r.streams++
-	r.tasks.run(func() {
+	r.tasks.run(func() error {
 		err := drain(to, from)
-		if err != nil {
-			from.Close() // the command's next write fails, as ours did
-			err = &OutputError{Stream: name, Err: err}
+		if err == nil {
+			r.outputs <- nil
+			return nil
 		}
+		from.Close() // the command's next write fails, as ours did
+		err = &OutputError{Stream: name, Err: err}
 		r.outputs <- err
+		return r.broken(err)
 	})
 }
 
-func (r *run) receive(ctx context.Context) {
-	for {
-		got, err := receive(ctx, r.conn)
-		select {
-		case r.events <- event{got, err}:
-		case <-r.tasks.done:
-			return
-		}
-		if err != nil || got.Type == api.EventExited {
-			return
-		}
+// broken gives a command whose output cannot be written a last while, and
+// returns what ends the run then. A broken stderr is the command's to bear.
+func (r *run) broken(err error) error {
+	var output *OutputError
+	closed := errors.Is(err, unix.EPIPE)
+	if closed && errors.As(err, &output) && output.Stream != "stdout" {
+		return nil
 	}
+	select {
+	case <-time.After(brokenGrace):
+	case <-r.tasks.done:
+		return nil
+	}
+	if closed {
+		return ErrStdoutClosed
+	}
+	return err
 }
 
 // forward sends control messages. A failure to send shows as a lost
-// connection to receive.
-func (r *run) forward() {
+// connection to follow.
+func (r *run) forward() error {
 	for {
 		select {
 		case control, ok := <-r.exec.Control:
-			if !ok {
-				return
-			}
-			if r.conn.Send(control) != nil {
-				return
+			if !ok || r.conn.Send(control) != nil {
+				return nil
 			}
 		case <-r.tasks.done:
-			return
+			return nil
 		}
 	}
 }
@@ -162,60 +166,37 @@ func (e *OutputError) Error() string { return fmt.Sprintf("write %s: %v", e.Stre
 // Unwrap returns the cause.
 func (e *OutputError) Unwrap() error { return e.Err }
 
-// wait follows the command to its last event and its output to the end.
-func (r *run) wait(ctx context.Context) (*api.Result, error) {
-	defer r.tasks.end()
-	var result *api.Result
-	var outputErr error
-	var broken <-chan time.Time
-	for result == nil || r.streams > 0 {
-		select {
-		case got := <-r.events:
-			if got.err != nil {
+// follow reads what the supervisor tells to its last event, and then waits
+// for the end of the output. A task that fails, or ctx, ends it early.
+func (r *run) follow(ctx context.Context) (result *api.Result, err error) {
+	for result == nil {
+		event, err := receive(ctx, r.conn)
+		if failed := r.tasks.failure(); failed != nil {
+			return nil, failed
+		}
+		if err != nil {
+			if ctx.Err() == nil {
 				r.drainBriefly()
-				return nil, got.err
 			}
-			done, err := r.event(got.Event)
-			if err != nil {
-				return nil, err
+			return nil, err
+		}
+		if result, err = r.event(event); err != nil {
+			return nil, err
+		}
+	}
+	for ; r.streams > 0; r.streams-- {
+		select {
+		case outputErr := <-r.outputs:
+			if outputErr != nil && !errors.Is(outputErr, unix.EPIPE) {
+				err = outputErr
 			}
-			if done != nil {
-				result = done
-			}
-		case err := <-r.outputs:
-			r.streams--
-			if err == nil || errors.Is(err, unix.EPIPE) {
-				broken = brokenTimer(broken, err)
-				continue
-			}
-			outputErr = err
-			broken = time.After(brokenGrace)
-		case err := <-r.input:
-			if err != nil {
-				return nil, err
-			}
-		case <-broken:
-			if outputErr != nil {
-				return nil, outputErr
-			}
-			return nil, ErrStdoutClosed
-		case p := <-r.tasks.panics:
-			panic(p)
+		case <-r.tasks.failed:
+			return nil, r.tasks.failure()
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
-	return result, outputErr
-}
-
-// brokenTimer starts at the first broken stdout; a broken stderr is the
-// command's to bear.
-func brokenTimer(running <-chan time.Time, err error) <-chan time.Time {
-	var output *OutputError
-	if running == nil && errors.As(err, &output) && output.Stream == "stdout" {
-		return time.After(brokenGrace)
-	}
-	return running
+	return result, err
 }
 
 func (r *run) event(e *api.Event) (*api.Result, error) {

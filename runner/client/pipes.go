@@ -11,7 +11,7 @@ import (
 
 // pipes are the three that a command runs on.
 type pipes struct {
-	stdin          *os.File // written here
+	stdin          *os.File // written here; nil when there is nothing to write
 	stdout, stderr *pipeEnd // read here; stderr is nil when one pipe serves both
 	theirs         [3]int   // the command's ends
 }
@@ -19,12 +19,12 @@ type pipes struct {
 // pipeEnd is the end of a pipe that output is read from.
 type pipeEnd struct{ *os.File }
 
-// newPipes makes three pipes, or two when stdout and stderr are one.
-func newPipes(merged bool) (*pipes, error) {
+// newPipes makes three pipes, or two when stdout and stderr are one. Without
+// input the first is at its end.
+func newPipes(input, merged bool) (*pipes, error) {
 	p := &pipes{theirs: [3]int{-1, -1, -1}}
-	theirs, ours, err := newPipe()
+	err := p.addInput(input)
 	if err == nil {
-		p.theirs[0], p.stdin = theirs, os.NewFile(uintptr(ours), "stdin")
 		err = p.addOutput(&p.stdout, 1)
 	}
 	if err == nil && merged {
@@ -39,13 +39,18 @@ func newPipes(merged bool) (*pipes, error) {
 	return p, nil
 }
 
-// newPipe makes the pipe for stdin; ours is the end to write to.
-func newPipe() (theirs, ours int, err error) {
+func (p *pipes) addInput(wanted bool) error {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return -1, -1, err
+		return err
 	}
-	return fds[0], fds[1], ownEnd(fds, 1)
+	p.theirs[0] = fds[0]
+	if !wanted {
+		return unix.Close(fds[1])
+	}
+	end, err := ownEnd(fds[1], "stdin")
+	p.stdin = end
+	return err
 }
 
 func (p *pipes) addOutput(end **pipeEnd, index int) error {
@@ -53,23 +58,23 @@ func (p *pipes) addOutput(end **pipeEnd, index int) error {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return err
 	}
-	if err := ownEnd(fds, 0); err != nil {
-		return err
-	}
 	p.theirs[index] = fds[1]
-	*end = &pipeEnd{os.NewFile(uintptr(fds[0]), "output")}
-	return nil
+	file, err := ownEnd(fds[0], "output")
+	if err == nil {
+		*end = &pipeEnd{file}
+	}
+	return err
 }
 
-// ownEnd makes our end of a pipe non-blocking, which lets a deadline end a
-// wait on it. Theirs must block: a command expects that of its stdio.
-func ownEnd(fds [2]int, ours int) error {
-	if err := unix.SetNonblock(fds[ours], true); err != nil {
-		unix.Close(fds[0])
-		unix.Close(fds[1])
-		return err
+// ownEnd makes our end of a new pipe, which has no other flag, non-blocking:
+// that lets a deadline end a wait on it. Theirs must block: a command expects
+// that of its stdio.
+func ownEnd(fd int, name string) (*os.File, error) {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_NONBLOCK); err != nil {
+		unix.Close(fd)
+		return nil, err
 	}
-	return nil
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 func (p *pipes) closeTheirs() {
