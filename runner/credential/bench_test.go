@@ -145,7 +145,7 @@ func BenchmarkHelper(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if _, err := provider.Fetch(b.Context(), "/usr/bin/printf long-enough"); err != nil {
+		if _, err := provider.Fetch(b.Context(), Ask{Reference: "/usr/bin/printf long-enough"}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -53,28 +53,28 @@ func forbidCores() error {
 	return err
 }
 
-// Fetch runs the helper that reference names and reads its stdout. No error
-// quotes what the helper wrote.
-func (e *Exec) Fetch(ctx context.Context, reference string) (Secret, error) {
-	argv, err := splitReference(reference)
+// Fetch runs the helper that the reference names and reads its stdout. No
+// error quotes what the helper wrote.
+func (e *Exec) Fetch(ctx context.Context, ask Ask) (Grant, error) {
+	argv, err := splitReference(ask.Reference)
 	if err != nil {
-		return Secret{}, fmt.Errorf("read reference: %w", err)
+		return Grant{}, fmt.Errorf("read reference: %w", err)
 	}
 	helper, err := openHelper(argv[0])
 	if err != nil {
-		return Secret{}, fmt.Errorf("open helper: %w", err)
+		return Grant{}, fmt.Errorf("open helper: %w", err)
 	}
 	defer func() { _ = helper.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	secret, err := run(ctx, helper, argv)
 	if err == nil {
-		return secret, nil
+		return Grant{Secret: secret}, nil
 	}
 	if ctx.Err() != nil {
 		err = fmt.Errorf("run helper: killed, it may take %s at most: %w", e.timeout, ctx.Err())
 	}
-	return Secret{}, fmt.Errorf("%w; what it prints is not shown, for it may hold the value: to see it, run 'env -i %s' as root",
+	return Grant{}, fmt.Errorf("%w; what it prints is not shown, for it may hold the value: to see it, run 'env -i %s' as root",
 		err, strings.Join(argv, " "))
 }
 

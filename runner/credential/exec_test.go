@@ -82,11 +82,11 @@ func TestHelperRunsWithNothingOfTheSupervisor(t *testing.T) {
 		for fd in /proc/self/fd/*; do printf ' %s' "${fd##*/}"; done
 		printf ' pid:%s session:%s' "$$" "$(cut -d' ' -f6 /proc/self/stat)"`
 	put(t, filepath.Join(dir, "report"), "#!/bin/sh\n"+report, 0o755)
-	secret, err := newExec(t, 10*time.Second).Fetch(t.Context(), filepath.Join(dir, "report"))
+	grant, err := newExec(t, 10*time.Second).Fetch(t.Context(), Ask{Reference: filepath.Join(dir, "report")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := string(secret.Reveal())
+	got := string(grant.Secret.Reveal())
 	for _, want := range []string{"cwd:/ ", "stdin:/dev/null", "stderr:/dev/null", "pid:1 "} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in %q", want, got)
@@ -117,11 +117,11 @@ func TestHelperCannotDumpCore(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil || limit.Cur > 1 || limit.Max > 1 {
 		t.Errorf("limit %+v, %v", limit, err)
 	}
-	secret, err := newExec(t, 10*time.Second).Fetch(t.Context(), "/usr/bin/cat /proc/self/limits")
+	grant, err := newExec(t, 10*time.Second).Fetch(t.Context(), Ask{Reference: "/usr/bin/cat /proc/self/limits"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(secret.Reveal())) {
+	for line := range strings.Lines(string(grant.Secret.Reveal())) {
 		if fields := strings.Fields(line); strings.HasPrefix(line, "Max core file size") && (fields[4] != "1" || fields[5] != "1") {
 			t.Errorf("the helper's: %s", line)
 		}
@@ -137,7 +137,7 @@ func TestFailingHelperIsAnErrorWithoutItsOutput(t *testing.T) {
 	path := script(t, "")
 	put(t, path, "no program at all", 0o755)
 	wantRefused(t, provider, path, "start helper")
-	if _, err := provider.Fetch(t.Context(), path); !strings.Contains(err.Error(), "env -i "+path) {
+	if _, err := provider.Fetch(t.Context(), Ask{Reference: path}); !strings.Contains(err.Error(), "env -i "+path) {
 		t.Errorf("the error does not say how to look closer: %v", err)
 	}
 }
@@ -178,7 +178,7 @@ func TestHelperEndsWithItsCaller(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error)
 	go func() {
-		_, err := newExec(t, time.Minute).Fetch(ctx, path)
+		_, err := newExec(t, time.Minute).Fetch(ctx, Ask{Reference: path})
 		result <- err
 	}()
 	wantRunning(t, seconds, true) // the control
@@ -197,7 +197,7 @@ func TestHelperWhoseOutputStaysOpenIsNotWaitedFor(t *testing.T) {
 	path := script(t, "echo "+canary+"; exec sleep "+seconds)
 	result := make(chan error)
 	go func() {
-		_, err := newExec(t, time.Second).Fetch(t.Context(), path)
+		_, err := newExec(t, time.Second).Fetch(t.Context(), Ask{Reference: path})
 		result <- err
 	}()
 	wantRunning(t, "sleep\x00"+seconds, true)

@@ -53,7 +53,7 @@ type node struct {
 func NewMatcher(resolved []Resolved) (*Matcher, error) {
 	m := &Matcher{nodes: make([]node, 1)}
 	for _, r := range resolved {
-		if err := checkValue(r.Secret); err != nil {
+		if err := CheckValue(r.Secret); err != nil {
 			m.Destroy()
 			return nil, fmt.Errorf("redact %s: %w", r.Env, err)
 		}

@@ -16,15 +16,52 @@ const resolveTimeout = 30 * time.Second
 var ErrNoProvider = errors.New("no such provider in this version of creel (there are systemd:NAME and exec:HELPER ARG)")
 
 // Provider fetches the value that a reference names. Its errors must not
-// hold the value or any part of it. It must end soon after ctx does.
+// hold the value or any part of it. It must end soon after ctx does. One that
+// fails leaves no lease behind.
 type Provider interface {
-	Fetch(ctx context.Context, reference string) (Secret, error)
+	Fetch(ctx context.Context, ask Ask) (Grant, error)
 }
 
-// Resolved is one value and the environment variable that takes it.
+// Ask is what a provider is asked for.
+type Ask struct {
+	Reference string
+	// TTL is the longest that a value which is made for this one asking may
+	// stay valid; 0 leaves it to whoever makes it.
+	TTL time.Duration
+}
+
+// Grant is what a provider gives.
+type Grant struct {
+	Secret Secret
+	Lease  Lease
+}
+
+// Lease is the right of a value to exist. The zero Lease is that of a value
+// which nobody can take back.
+type Lease struct {
+	// Accessor names the lease to the provider that made it. It revokes the
+	// value and cannot be used in its place: it is no secret.
+	Accessor string
+	// Expires is when the value ends by itself; zero, where it never does.
+	Expires time.Time
+}
+
+// Revoker is a Provider that makes leases. To revoke one that is gone is no
+// error.
+type Revoker interface {
+	Revoke(ctx context.Context, accessor string) error
+}
+
+// Keep takes over a lease as soon as it exists, before anybody looks at its
+// value: from then on, whether it fails or not, it sees to its end.
+type Keep func(credential policy.Credential, lease Lease) error
+
+// Resolved is one value, its lease, and the environment variable that takes
+// it.
 type Resolved struct {
 	Env    string
 	Secret Secret
+	Lease  Lease
 }
 
 // DestroyAll wipes every value.
@@ -52,22 +89,23 @@ var errNoAnswer = errors.New("wait for provider: no answer in time")
 
 // fetched is the outcome of one Fetch.
 type fetched struct {
-	index  int
-	secret Secret
-	err    error
+	index int
+	grant Grant
+	err   error
 }
 
 // Resolve fetches all credentials at once, in at most 30 s, and returns them
 // in the order given. If any fails, every value is destroyed and the error
-// names the variable, provider and reference of each that failed.
-func (r *Resolver) Resolve(ctx context.Context, credentials []policy.Credential) ([]Resolved, error) {
+// names the variable, provider and reference of each that failed. Every lease
+// is given to keep, those too that come when nobody waits for them any more.
+func (r *Resolver) Resolve(ctx context.Context, credentials []policy.Credential, keep Keep) ([]Resolved, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	results := make(chan fetched, len(credentials))
 	for i, c := range credentials {
 		go func() {
-			secret, err := r.fetch(ctx, c)
-			results <- fetched{i, secret, err}
+			grant, err := r.fetch(ctx, c, keep)
+			results <- fetched{i, grant, err}
 		}()
 	}
 	resolved := make([]Resolved, len(credentials))
@@ -92,7 +130,7 @@ func collect(ctx context.Context, results <-chan fetched, resolved []Resolved, f
 	for missing = len(resolved); missing > 0; missing-- {
 		select {
 		case f := <-results:
-			resolved[f.index].Secret, failures[f.index] = f.secret, f.err
+			resolved[f.index].Secret, resolved[f.index].Lease, failures[f.index] = f.grant.Secret, f.grant.Lease, f.err
 		case <-ctx.Done():
 			return missing
 		}
@@ -103,7 +141,7 @@ func collect(ctx context.Context, results <-chan fetched, resolved []Resolved, f
 // discard destroys the values that come too late.
 func discard(results <-chan fetched, missing int) {
 	for range missing {
-		(<-results).secret.Destroy()
+		(<-results).grant.Secret.Destroy()
 	}
 }
 
@@ -119,18 +157,21 @@ func describe(credentials []policy.Credential, failures []error) error {
 }
 
 // fetch gets and checks one value, whatever the provider has checked itself.
-func (r *Resolver) fetch(ctx context.Context, c policy.Credential) (Secret, error) {
+func (r *Resolver) fetch(ctx context.Context, c policy.Credential, keep Keep) (Grant, error) {
 	provider, ok := r.providers[c.Provider]
 	if !ok {
-		return Secret{}, ErrNoProvider
+		return Grant{}, ErrNoProvider
 	}
-	secret, err := provider.Fetch(ctx, c.Reference)
+	grant, err := provider.Fetch(ctx, Ask{Reference: c.Reference, TTL: c.TTL})
+	if err == nil && grant.Lease != (Lease{}) {
+		err = keep(c, grant.Lease)
+	}
 	if err == nil {
-		err = checkValue(secret)
+		err = CheckValue(grant.Secret)
 	}
 	if err != nil {
-		secret.Destroy()
-		return Secret{}, err
+		grant.Secret.Destroy()
+		return Grant{}, err
 	}
-	return secret, nil
+	return grant, nil
 }

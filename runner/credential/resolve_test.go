@@ -3,6 +3,7 @@ package credential
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,19 +22,20 @@ type fake struct {
 
 var errFake = errors.New("out of order")
 
-func (f *fake) Fetch(_ context.Context, reference string) (Secret, error) {
+func (f *fake) Fetch(_ context.Context, ask Ask) (Grant, error) {
+	reference := ask.Reference
 	if reference == "stuck" {
 		<-f.release // a provider that does not heed its context
 	}
 	value, ok := f.values[reference]
 	if !ok {
-		return Secret{}, errFake
+		return Grant{}, errFake
 	}
 	secret := NewSecret([]byte(value))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.given = append(f.given, secret)
-	return secret, nil
+	return Grant{Secret: secret}, nil
 }
 
 // destroyed says that n secrets were given out and all are wiped.
@@ -61,7 +63,7 @@ func from(env, provider, reference string) policy.Credential {
 
 func TestCredentialsAreResolvedInOrder(t *testing.T) {
 	r := New(map[string]Provider{"fake": newFake()})
-	resolved, err := r.Resolve(t.Context(), []policy.Credential{from("TWO", "fake", "two"), from("ONE", "fake", "one")})
+	resolved, err := r.Resolve(t.Context(), []policy.Credential{from("TWO", "fake", "two"), from("ONE", "fake", "one")}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +75,7 @@ func TestCredentialsAreResolvedInOrder(t *testing.T) {
 	if resolved[0].Secret.Len()+resolved[1].Secret.Len() != 0 {
 		t.Error("DestroyAll left a value")
 	}
-	if resolved, err := r.Resolve(t.Context(), nil); err != nil || len(resolved) != 0 {
+	if resolved, err := r.Resolve(t.Context(), nil, nil); err != nil || len(resolved) != 0 {
 		t.Errorf("none: %v, %v", resolved, err)
 	}
 }
@@ -91,7 +93,7 @@ func TestOneFailureRefusesAllAndDestroysAll(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFake()
 			r := New(map[string]Provider{"fake": f})
-			resolved, err := r.Resolve(t.Context(), []policy.Credential{from("ONE", "fake", "one"), test.bad, from("TWO", "fake", "two")})
+			resolved, err := r.Resolve(t.Context(), []policy.Credential{from("ONE", "fake", "one"), test.bad, from("TWO", "fake", "two")}, nil)
 			if err == nil || resolved != nil {
 				t.Fatalf("resolved %v, %v", resolved, err)
 			}
@@ -111,7 +113,7 @@ func TestOneFailureRefusesAllAndDestroysAll(t *testing.T) {
 		})
 	}
 	f := newFake()
-	_, err := New(map[string]Provider{"fake": f}).Resolve(t.Context(), []policy.Credential{from("X", "fake", "x"), from("Y", "nope", "y")})
+	_, err := New(map[string]Provider{"fake": f}).Resolve(t.Context(), []policy.Credential{from("X", "fake", "x"), from("Y", "nope", "y")}, nil)
 	if err == nil || !errors.Is(err, errFake) || !errors.Is(err, ErrNoProvider) {
 		t.Errorf("not all failures are reported: %v", err)
 	}
@@ -128,7 +130,7 @@ func TestResolveDoesNotWaitForAStuckProvider(t *testing.T) {
 		} else {
 			time.AfterFunc(20*time.Millisecond, cancel)
 		}
-		_, err := r.Resolve(ctx, []policy.Credential{from("ONE", "fake", "one"), from("LATE", "fake", "stuck")})
+		_, err := r.Resolve(ctx, []policy.Credential{from("ONE", "fake", "one"), from("LATE", "fake", "stuck")}, nil)
 		if err == nil || !strings.Contains(err.Error(), "LATE from fake:stuck") || !errors.Is(err, errNoAnswer) {
 			t.Fatalf("%s: %v", how, err)
 		}
@@ -174,5 +176,39 @@ func TestValuesThatCannotBeDeliveredAreRefused(t *testing.T) {
 		if strings.Trim(string(raw), "\x00") != "" {
 			t.Errorf("%s: the refused value was not wiped", test.name)
 		}
+	}
+}
+
+// leasing makes a lease with each value.
+type leasing struct{ fake }
+
+func (l *leasing) Fetch(ctx context.Context, ask Ask) (Grant, error) {
+	grant, err := l.fake.Fetch(ctx, ask)
+	grant.Lease.Accessor = "of " + ask.Reference
+	return grant, err
+}
+
+func TestEveryLeaseIsKeptAlsoOfValuesThatAreRefused(t *testing.T) {
+	provider := &leasing{fake{values: newFake().values, release: make(chan struct{})}}
+	r := New(map[string]Provider{"fake": provider})
+	r.timeout = 20 * time.Millisecond
+	kept := make(chan string, 4)
+	keep := func(_ policy.Credential, lease Lease) error {
+		kept <- lease.Accessor
+		return nil
+	}
+	_, err := r.Resolve(t.Context(), []policy.Credential{from("A", "fake", "one"), from("B", "fake", "short"), from("C", "fake", "stuck")}, keep)
+	if err == nil || !strings.Contains(err.Error(), "7 bytes") {
+		t.Fatal(err)
+	}
+	close(provider.release) // this one answers when nobody waits
+	got := []string{<-kept, <-kept, <-kept}
+	slices.Sort(got)
+	if want := []string{"of one", "of short", "of stuck"}; !slices.Equal(got, want) {
+		t.Errorf("kept %v, want %v", got, want)
+	}
+	refuse := func(policy.Credential, Lease) error { return errFake }
+	if got, err := r.Resolve(t.Context(), []policy.Credential{from("A", "fake", "one")}, refuse); !errors.Is(err, errFake) || got != nil {
+		t.Errorf("a lease that nobody keeps: %v, %v", got, err)
 	}
 }

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		case "fetch":
 			provider, err := NewExec()
 			if err == nil {
-				_, err = provider.Fetch(context.Background(), os.Args[2])
+				_, err = provider.Fetch(context.Background(), Ask{Reference: os.Args[2]})
 			}
 			log.Fatal(err)
 		}

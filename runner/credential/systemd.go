@@ -19,8 +19,14 @@ type Systemd struct{ dir string }
 // The directory is opened for every fetch, since systemd may replace it.
 func NewSystemd(dir string) *Systemd { return &Systemd{dir: dir} }
 
-// Fetch reads the file called name.
-func (s *Systemd) Fetch(_ context.Context, name string) (Secret, error) {
+// Fetch reads the file that the reference names.
+func (s *Systemd) Fetch(_ context.Context, ask Ask) (Grant, error) {
+	secret, err := s.Read(ask.Reference)
+	return Grant{Secret: secret}, err
+}
+
+// Read reads the file called name.
+func (s *Systemd) Read(name string) (Secret, error) {
 	if err := checkName(name); err != nil {
 		return Secret{}, fmt.Errorf("check name: %w", err)
 	}

@@ -30,9 +30,9 @@ func put(t *testing.T, path, content string, mode os.FileMode) {
 // wantRefused fetches and wants an error that holds want and no value.
 func wantRefused(t *testing.T, provider Provider, reference, want string) {
 	t.Helper()
-	secret, err := provider.Fetch(t.Context(), reference)
+	grant, err := provider.Fetch(t.Context(), Ask{Reference: reference})
 	if err == nil {
-		t.Errorf("%.60s: fetched %d bytes", reference, secret.Len())
+		t.Errorf("%.60s: fetched %d bytes", reference, grant.Secret.Len())
 		return
 	}
 	if !strings.Contains(err.Error(), want) {
@@ -45,9 +45,9 @@ func wantRefused(t *testing.T, provider Provider, reference, want string) {
 
 func wantFetched(t *testing.T, provider Provider, reference, want string) {
 	t.Helper()
-	secret, err := provider.Fetch(t.Context(), reference)
-	if err != nil || string(secret.Reveal()) != want {
-		t.Errorf("%.60s: %q, %v, want %q", reference, secret.Reveal(), err, want)
+	grant, err := provider.Fetch(t.Context(), Ask{Reference: reference})
+	if err != nil || string(grant.Secret.Reveal()) != want {
+		t.Errorf("%.60s: %q, %v, want %q", reference, grant.Secret.Reveal(), err, want)
 	}
 }
 

@@ -24,16 +24,16 @@ const maxRaw = MaxValue + 1
 // second one, or a carriage return, is.
 func newValue(raw []byte) (Secret, error) {
 	secret := NewSecret(bytes.TrimSuffix(raw, []byte("\n")))
-	if err := checkValue(secret); err != nil {
+	if err := CheckValue(secret); err != nil {
 		zero(raw)
 		return Secret{}, err
 	}
 	return secret, nil
 }
 
-// checkValue says why a value cannot be delivered as an environment variable
+// CheckValue says why a value cannot be delivered as an environment variable
 // and redacted. No error tells more of it than its length.
-func checkValue(secret Secret) error {
+func CheckValue(secret Secret) error {
 	value := secret.Reveal()
 	switch {
 	case len(value) == 0:

@@ -25,8 +25,8 @@ import (
 // staticSecret is a provider whose credential is always the same.
 type staticSecret string
 
-func (s staticSecret) Fetch(context.Context, string) (credential.Secret, error) {
-	return credential.NewSecret([]byte(s)), nil
+func (s staticSecret) Fetch(context.Context, credential.Ask) (credential.Grant, error) {
+	return credential.Grant{Secret: credential.NewSecret([]byte(s))}, nil
 }
 
 // withEverything are lines of a policy that give every launch step something

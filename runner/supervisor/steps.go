@@ -158,7 +158,7 @@ func (s *Supervisor) fetchCredentials(ctx context.Context, inv *invocation) erro
 	if len(inv.policy.Credentials) == 0 {
 		return nil
 	}
-	secrets, err := s.cfg.Credentials.Resolve(ctx, inv.policy.Credentials)
+	secrets, err := s.cfg.Credentials.Resolve(ctx, inv.policy.Credentials, nil)
 	if err != nil {
 		return &api.Error{Code: "credential", Message: err.Error(), ExitCode: api.ExitFailed,
 			Hint: "the command was not run; check the credential's source as the supervisor's user"}
