@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"sync"
 
 	"github.com/creel-sandbox/creel/runner/api"
 )
@@ -17,16 +18,18 @@ const maxSignal = 64
 func validSignal(n int) bool { return n >= 1 && n <= maxSignal }
 
 // controlQueue stands between a connection and a backend that may be busy.
+// Most commands get no control message, and cost it nothing.
 type controlQueue struct {
 	in, out chan api.Control
 	full    chan struct{}
+	used    sync.Once
 }
 
 func newControlQueue() *controlQueue {
 	return &controlQueue{in: make(chan api.Control), out: make(chan api.Control), full: make(chan struct{})}
 }
 
-// put takes one message of the client.
+// put takes one message of the client, whose connection ctx stands for.
 func (q *controlQueue) put(ctx context.Context, control api.Control) error {
 	if (control.Signal != 0) == (control.Resize != nil) {
 		return api.BadRequest("", "a control message has either a signal or a size")
@@ -34,6 +37,7 @@ func (q *controlQueue) put(ctx context.Context, control api.Control) error {
 	if control.Resize == nil && !validSignal(control.Signal) {
 		return api.BadRequest("a signal's number is 1 to 64", "there is no signal %d", control.Signal)
 	}
+	q.used.Do(func() { go q.run(ctx) })
 	select {
 	case q.in <- control:
 		return nil

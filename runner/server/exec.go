@@ -41,7 +41,6 @@ func serveExec(ctx context.Context, c *call, request *api.Request, files []*os.F
 	queue := newControlQueue()
 	ctx, stop := c.watch(ctx, queue.put)
 	defer stop()
-	go queue.run(ctx)
 	result, err := c.server.options.Backend.Exec(ctx, c.peer, &body, stdio, queue.out, func(id string) {
 		// A client that cannot be told has gone or hangs: watch sees the one,
 		// and the last message fails on the other.
