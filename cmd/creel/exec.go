@@ -45,13 +45,17 @@ func runExec(c *cli.Context) error {
 		return err
 	}
 	result, err := execute(c)
+	told := err
+	if err == nil {
+		told = ended(result)
+	}
+	if _, silent := told.(exitCode); !silent || sink.given() {
+		release() // not otherwise: creel is at its end
+	}
 	if sinkErr := sink.write(result, err); sinkErr != nil && err == nil {
 		return sinkErr
 	}
-	if err != nil {
-		return err
-	}
-	return ended(result)
+	return told
 }
 
 // execute runs the command and returns how it ended. A terminal is restored
@@ -74,8 +78,10 @@ func execute(c *cli.Context) (*api.Result, error) {
 	defer cancel(nil)
 	f := newForwarder(cancel, request.TTY)
 	defer f.stop()
-	run.Control, run.Started = f.control, f.started
+	go f.catch()
+	run.Control, run.Started, run.Ready = f.control, f.started, f.wait
 	if request.TTY && run.Stdin != nil {
+		f.wait() // whatever ends creel from now on restores the terminal
 		raw, err := makeRaw(unix.Stdin)
 		if err != nil {
 			return nil, err

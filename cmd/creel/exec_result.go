@@ -81,9 +81,11 @@ func checkResultFD(fd int) error {
 	return nil
 }
 
+func (s *resultSink) given() bool { return s.path != "" || s.file != nil }
+
 // write records how the command ended, or why creel failed.
 func (s *resultSink) write(result *api.Result, err error) error {
-	if s.path == "" && s.file == nil {
+	if !s.given() {
 		return nil
 	}
 	data, encodeErr := json.Marshal(outcome(result, err))

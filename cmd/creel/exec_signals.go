@@ -33,27 +33,35 @@ type forwarder struct {
 	continued func() // on SIGCONT; may be nil
 
 	signals chan os.Signal
+	caught  chan struct{} // closed when no signal ends creel unseen any more
 	done    chan struct{}
 	running chan struct{} // closed when there is a command to signal
 	asked   int
 }
 
 func newForwarder(cancel context.CancelCauseFunc, tty bool) *forwarder {
-	f := &forwarder{
+	return &forwarder{
 		control: make(chan api.Control), cancel: cancel, tty: tty,
-		signals: make(chan os.Signal, 64), done: make(chan struct{}), running: make(chan struct{}),
+		signals: make(chan os.Signal, 64), caught: make(chan struct{}),
+		done: make(chan struct{}), running: make(chan struct{}),
 	}
-	for _, s := range forwarded {
-		// One that is ignored stays so: nohup, or a shell's background job.
-		if !signal.Ignored(s) {
-			signal.Notify(f.signals, s)
-		}
-	}
-	return f
 }
 
 // started says that there is a command to signal.
 func (f *forwarder) started(string) { close(f.running) }
+
+// catch begins to take signals. Package os/signal switches threads twice for
+// each of them, so creel does this beside what else it has to prepare.
+func (f *forwarder) catch() {
+	defer close(f.caught)
+	for _, s := range forwarded {
+		// One that is ignored stays so: nohup, or a shell's background job. A
+		// size matters to a terminal alone.
+		if !signal.Ignored(s) && (f.tty || s != unix.SIGWINCH) {
+			signal.Notify(f.signals, s)
+		}
+	}
+}
 
 func (f *forwarder) start() {
 	go func() {
@@ -68,10 +76,16 @@ func (f *forwarder) start() {
 	}()
 }
 
+func (f *forwarder) wait() { <-f.caught }
+
 func (f *forwarder) stop() {
-	signal.Stop(f.signals)
+	f.wait() // or release could come before the last is taken
 	close(f.done)
 }
+
+// release lets signals end creel again, which could otherwise be stuck for
+// good in words that nobody reads.
+func release() { signal.Reset(forwarded...) }
 
 func (f *forwarder) forward(s unix.Signal) {
 	switch s {
