@@ -43,7 +43,7 @@ func (o options) scale() scale {
 	s := scale{rounds: 8, budget: 500 * time.Millisecond, paced: 32, longest: 30 * time.Second, length: 60, slices: 6, repeats: 5, drift: 10_000, many: 500,
 		overload: 30 * time.Second, launches: 200}
 	if o.quick {
-		s = scale{rounds: 2, budget: 200 * time.Millisecond, paced: 16, longest: 15 * time.Second, length: 5, slices: 2, repeats: 1, drift: 500, many: 100,
+		s = scale{rounds: 2, budget: 200 * time.Millisecond, paced: 16, longest: 15 * time.Second, length: 4, slices: 2, repeats: 1, drift: 500, many: 100,
 			overload: 5 * time.Second, launches: 40}
 	}
 	if o.seconds > 0 {

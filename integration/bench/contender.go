@@ -30,6 +30,8 @@ type contender struct {
 	// hung is the smallest number of callers with which a call did not end; 0:
 	// none has.
 	hung int
+	// mend takes away what calls that hung have left, where there is such.
+	mend func(context.Context) error
 }
 
 // add adds a contender, if it is to be measured.

@@ -112,7 +112,7 @@ func (b *bench) supervise(maker string) *creel {
 	c.group = rig.Group()
 	// What is made once for a policy is no part of any row, and no leak.
 	for _, policy := range []string{cold, warm, packed, redacted} {
-		if err := c.once(b, policy)(context.Background()); err != nil {
+		if err := within(fillTime, c.once(b, policy))(context.Background()); err != nil {
 			b.tb.Fatalf("%s: run a command of policy %s: %v", maker, policy, err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// callerCounts are how many call at once.
+// callerCounts are how many call at once, in a quick run all but the last.
 var callerCounts = []int{1, 16, 64}
 
 // cell is one contender at one number of callers.
@@ -26,7 +26,11 @@ type cell struct {
 // measureLatency goes through all contenders in each round, so that no
 // contender has the machine's better hour.
 func (b *bench) measureLatency(ctx context.Context) {
-	for _, callers := range callerCounts {
+	counts := callerCounts
+	if b.quick {
+		counts = counts[:len(counts)-1]
+	}
+	for _, callers := range counts {
 		var cells []*cell
 		for _, c := range b.contenders {
 			cells = append(cells, &cell{contender: c, callers: callers})
@@ -49,12 +53,12 @@ func (b *bench) measureLatency(ctx context.Context) {
 
 // worthwhile leaves out what is missing, what fails from the start, what
 // hangs, and what has had three times its share of the run: the slow ones
-// need fewer rounds. A paced contender mostly waits, and has six times its
+// need fewer rounds. A paced contender mostly waits, and has five times its
 // share.
 func (c *cell) worthwhile(b *bench) bool {
 	share := 3
 	if c.paced {
-		share = 6
+		share = 5
 	}
 	broken := c.failed > 0 && len(slices.Concat(c.rounds...)) == 0
 	return c.missing == "" && !broken && !c.hangs() && c.spent < time.Duration(share*b.rounds)*b.budget
@@ -128,8 +132,16 @@ func (c *cell) call(ctx context.Context, more func(n int64) bool) (all []float64
 		})
 	}
 	done.Wait()
+	if c.hangs() && c.mend != nil && ctx.Err() == nil {
+		if err := within(mendTime, c.mend)(ctx); err != nil {
+			c.failure += "; what it left: " + err.Error()
+		}
+	}
 	return all
 }
+
+// mendTime is how long the others wait for what one that hung has left.
+const mendTime = 30 * time.Second
 
 func timed(ctx context.Context, do func(context.Context) error) (float64, error) {
 	began := time.Now()

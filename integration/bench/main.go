@@ -20,7 +20,7 @@ import (
 func main() {
 	var o options
 	flag.BoolVar(&o.quick, "quick", false, "a small run, to see that all works")
-	flag.IntVar(&o.seconds, "seconds", 0, "length of each sustained row (60; 5 with -quick)")
+	flag.IntVar(&o.seconds, "seconds", 0, "length of each sustained row (60; 4 with -quick)")
 	flag.StringVar(&o.out, "out", "bin/bench", "directory of bench.md, bench.json and bench.svg")
 	flag.StringVar(&o.only, "only", "", "comma-separated parts: latency,sustained,memory,throughput,drift,many,overload")
 	flag.StringVar(&o.match, "match", "", "measure only contenders whose name has this regular expression (RE2)")

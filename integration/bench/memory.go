@@ -44,7 +44,15 @@ func (b *bench) measureMemory(ctx context.Context) {
 
 // addRunning is a sandbox whose command sleeps, the command left out.
 func (b *bench) addRunning(ctx context.Context, c *creel) {
-	ctx, end := context.WithCancel(ctx)
+	what := "creel-init of a sandbox at work, " + c.maker
+	if err := c.whileOneRuns(ctx, b, func(pid int) { b.addMemory(what, []int{pid}) }); err != nil {
+		b.report.Memory = append(b.report.Memory, MemoryRow{What: what, Note: err.Error()})
+	}
+}
+
+// whileOneRuns gives the pid of creel-init of a sandbox that it ends again.
+func (c *creel) whileOneRuns(ctx context.Context, b *bench, do func(pid int)) error {
+	ctx, end := context.WithTimeout(ctx, fillTime)
 	defer end()
 	started := make(chan string, 1)
 	done := make(chan error, 1)
@@ -55,14 +63,15 @@ func (b *bench) addRunning(ctx context.Context, c *creel) {
 	select {
 	case id := <-started:
 		reply, err := c.Inspect(ctx, id)
-		b.tb.Check(err)
-		b.addMemory("creel-init of a sandbox at work, "+c.maker, []int{reply.Sandbox.Pid})
+		if err == nil {
+			do(reply.Sandbox.Pid)
+		}
+		end()
+		<-done // says that it was ended
+		return err
 	case err := <-done:
-		b.report.Memory = append(b.report.Memory, MemoryRow{What: "creel-init of a sandbox at work, " + c.maker, Note: fmt.Sprint(err)})
-		return
+		return err
 	}
-	end()
-	<-done
 }
 
 func (b *bench) addMemory(what string, pids []int) {

@@ -59,6 +59,10 @@ func (b *bench) daemon() *dockerd.Daemon {
 	return b.docker
 }
 
+// runLabel marks the containers of docker run: when the client is ended, the
+// daemon goes on.
+const runLabel = "creel-bench-run"
+
 // addDocker adds the client's two ways, with an image of busybox alone.
 func (b *bench) addDocker() {
 	run, enter := contender{name: dockerRun, sustained: true}, contender{name: dockerExec, sustained: true}
@@ -81,7 +85,10 @@ func (b *bench) startDocker(run, enter *contender) {
 			return b.start(ctx, append([]string{cmd.Path}, cmd.Args[1:]...), cmd.Env)
 		}
 	}
-	run.once = command("run", "--rm", "--network", "none", "--log-driver", "none", "busybox", "/busybox", "true")
+	run.once = command("run", "--rm", "--label", runLabel, "--network", "none", "--log-driver", "none", "busybox", "/busybox", "true")
+	run.mend = func(ctx context.Context) error {
+		return b.start(ctx, []string{"/bin/sh", "-c", `docker rm --force $(docker ps --all --quiet --filter label=` + runLabel + `)`}, docker.Command().Env)
+	}
 	enter.once = command("exec", id, "/busybox", "true")
 }
 

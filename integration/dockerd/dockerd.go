@@ -159,6 +159,8 @@ func (d *Daemon) StopDaemon() {
 	}
 	d.Thaw() // or it would not hear of its end
 	check(d.t, d.cmd.Process.Signal(syscall.SIGTERM))
+	stuck := time.AfterFunc(patience, func() { _ = d.cmd.Process.Kill() })
+	defer stuck.Stop()
 	if err := d.cmd.Wait(); err != nil {
 		d.t.Errorf("dockerd did not stop cleanly: %v\n%s", err, d.Log())
 	}
