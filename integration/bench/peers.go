@@ -60,8 +60,14 @@ func (b *bench) daemon() *dockerd.Daemon {
 }
 
 // runLabel marks the containers of docker run: when the client is ended, the
-// daemon goes on.
-const runLabel = "creel-bench-run"
+// daemon goes on. removeRun waits until they are gone, since one that is being
+// removed already cannot be removed again; its arguments are the client's.
+const (
+	runLabel  = "creel-bench-run"
+	removeRun = `while ids=$("$0" "$@" ps --all --quiet --filter label=` + runLabel + `) && [ -n "$ids" ]; do
+"$0" "$@" rm --force $ids || sleep 0.2
+done`
+)
 
 // addDocker adds the client's two ways, with an image of busybox alone.
 func (b *bench) addDocker() {
@@ -86,9 +92,9 @@ func (b *bench) startDocker(run, enter *contender) {
 		}
 	}
 	run.once = command("run", "--rm", "--label", runLabel, "--network", "none", "--log-driver", "none", "busybox", "/busybox", "true")
-	run.mend = func(ctx context.Context) error {
-		return b.start(ctx, []string{"/bin/sh", "-c", `docker rm --force $(docker ps --all --quiet --filter label=` + runLabel + `)`}, docker.Command().Env)
-	}
+	client := docker.Command()
+	mend := append([]string{"/bin/sh", "-c", removeRun, client.Path}, client.Args[1:]...)
+	run.mend = func(ctx context.Context) error { return b.start(ctx, mend, client.Env) }
 	enter.once = command("exec", id, "/busybox", "true")
 }
 
