@@ -26,6 +26,10 @@ var configFile = object[Config]{fields: []field[Config]{
 		"Who may list, inspect and kill, besides root: user names or decimal user ids."),
 	optional("group", groupName, "creel", func(c *Config) *string { return &c.Group },
 		"The group that may connect to exec.sock."),
+	optional("stateDir", ownDirectory, "/var/lib/creel", func(c *Config) *string { return &c.StateDir },
+		"What must outlive creeld: the names of leases that are still to be revoked."),
+	optional("vault", nullable[Vault]{vaultFields}, nil, func(c *Config) **Vault { return &c.Vault },
+		"The vault of the policies' vault: credentials; left out, there is none."),
 }}
 
 var ownDirectory = absolute("an absolute path on the host", func(text string) *fault {

@@ -176,6 +176,8 @@ type Config struct {
 	Strict       bool
 	Admins       []string // user names or decimal uids besides root
 	Group        string   // group that may connect to exec.sock; default creel
+	StateDir     string   // what must outlive creeld; default /var/lib/creel
+	Vault        *Vault   // nil: there is none
 }
 
 // Severity says whether a problem refuses the file.

@@ -68,6 +68,14 @@ func conflicts(set *policy.Set, cfg *policy.Config) error {
 	return nil
 }
 
+// vaultText tells one vault from another; it holds no secret.
+func vaultText(v *policy.Vault) string {
+	if v == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%+v", *v)
+}
+
 func sameFoundation(was, is *policy.Config) error {
 	for _, key := range []struct{ name, was, is string }{
 		{"runtimeDir", was.RuntimeDir, is.RuntimeDir},
@@ -78,6 +86,8 @@ func sameFoundation(was, is *policy.Config) error {
 		{"dockerSocket", was.DockerSocket, is.DockerSocket},
 		{"initPath", was.InitPath, is.InitPath},
 		{"group", was.Group, is.Group},
+		{"stateDir", was.StateDir, is.StateDir},
+		{"vault", vaultText(was.Vault), vaultText(is.Vault)},
 	} {
 		if key.was != key.is {
 			return fmt.Errorf("%s: was %q and cannot become %q by a reload; restart creeld", key.name, key.was, key.is)
