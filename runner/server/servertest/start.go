@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/creack/pty"
@@ -59,12 +60,17 @@ func startTTY(command *exec.Cmd, req *api.ExecRequest, stdio server.Stdio) (*exe
 		defer stdio.In.Close()
 		io.Copy(terminal, stdio.In)
 	}()
+	var use sync.Mutex // a size can come while the command ends
 	return command, func(size *api.Resize) {
 		if size != nil {
+			use.Lock()
+			defer use.Unlock()
 			pty.Setsize(terminal, &pty.Winsize{Rows: size.Rows, Cols: size.Cols})
 			return
 		}
 		<-drained
+		use.Lock()
+		defer use.Unlock()
 		terminal.Close()
 	}, nil
 }
