@@ -5,7 +5,7 @@
 //
 // Every connection carries one request and its replies. A message is a
 // 4-byte big-endian length and that many bytes of JSON; descriptors ride as
-// SCM_RIGHTS (unix(7)) on the first byte of the message they belong to.
+// SCM_RIGHTS (unix(7)) on the first byte of the request.
 //
 //	client                                   supervisor
 //	  ── Request{route, body} (+ 3 pipes) ────►

@@ -26,3 +26,12 @@ func BenchmarkOutputToAWriter(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkVersion(b *testing.B) {
+	c := serve(b, &servertest.Host{})
+	for b.Loop() {
+		if _, err := c.Version(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

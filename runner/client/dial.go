@@ -58,7 +58,8 @@ func connect(fd int, path string) error {
 	if err != nil {
 		return err
 	}
-	return unix.SetNonblock(fd, true)
+	_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_NONBLOCK) // a new socket has no other flag
+	return err
 }
 
 // dialError says why nobody answers, each cause with its own cure.
