@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"sync"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -58,15 +59,27 @@ func derivedOptional[P, T any](key string, v value[T], get func(*P) T, set func(
 
 // object is a mapping with a fixed set of keys.
 type object[P any] struct {
-	fields []field[P]
+	fields func() []field[P]
 	// choice is set where exactly one of the keys must be given.
 	choice bool
+}
+
+// table is an object of these rows. They are made when they are first asked,
+// as patterns are: most programs that link this package read no policy, or
+// not yet.
+func table[P any](rows func() []field[P]) object[P] {
+	return object[P]{fields: sync.OnceValue(rows)}
+}
+
+// choice is an object of which exactly one of the keys must be given.
+func choice[P any](rows func() []field[P]) object[P] {
+	return object[P]{fields: sync.OnceValue(rows), choice: true}
 }
 
 // defaults is the P of a mapping that says nothing.
 func (o object[P]) defaults() P {
 	var p P
-	for _, f := range o.fields {
+	for _, f := range o.fields() {
 		f.preset(&p)
 	}
 	return p
@@ -74,7 +87,7 @@ func (o object[P]) defaults() P {
 
 func (o object[P]) keys() []string {
 	var keys []string
-	for _, f := range o.fields {
+	for _, f := range o.fields() {
 		keys = append(keys, f.key)
 	}
 	return keys
@@ -84,7 +97,7 @@ func (o object[P]) listed() string {
 	if keys := o.keys(); len(keys) > 1 {
 		return "the keys here are " + enumerate(keys, "and")
 	}
-	return "the one key here is " + o.fields[0].key
+	return "the one key here is " + o.fields()[0].key
 }
 
 func (o object[P]) read(d *decoder, path string, n *yaml.Node) P {
@@ -96,16 +109,16 @@ func (o object[P]) read(d *decoder, path string, n *yaml.Node) P {
 	}
 	given, strangers := map[string]bool{}, 0
 	for _, got := range pairs {
-		i := slices.IndexFunc(o.fields, func(f field[P]) bool { return f.key == got.key })
+		i := slices.IndexFunc(o.fields(), func(f field[P]) bool { return f.key == got.key })
 		if i < 0 {
 			d.problemAt(got.where, got.path, o.unknown(got.key))
 			strangers++
 			continue
 		}
 		given[got.key] = true
-		o.fields[i].read(d, got.path, got.value, &p)
+		o.fields()[i].read(d, got.path, got.value, &p)
 	}
-	for _, f := range o.fields {
+	for _, f := range o.fields() {
 		if f.required && !given[f.key] {
 			d.problem(join(path, f.key), faultf(f.help, "this required key is missing"))
 		}
@@ -120,7 +133,7 @@ func (o object[P]) read(d *decoder, path string, n *yaml.Node) P {
 // letter case, or in the wrong place.
 func (o object[P]) unknown(key string) *fault {
 	hint := didYouMean(key, o.keys())
-	for _, f := range o.fields {
+	for _, f := range o.fields() {
 		if slices.Contains(f.nested, key) {
 			hint = "it belongs under " + f.key + ": write " + f.key + ": {" + key + ": …}"
 		}
@@ -133,7 +146,7 @@ func (o object[P]) unknown(key string) *fault {
 
 func (o object[P]) write(p P) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	for _, f := range o.fields {
+	for _, f := range o.fields() {
 		if v := f.write(&p); v != nil {
 			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: f.key}, v)
 		}
@@ -144,7 +157,7 @@ func (o object[P]) write(p P) *yaml.Node {
 func (o object[P]) schema() *schema {
 	s := &schema{Type: "object", Properties: map[string]*schema{}, Closed: true}
 	defaults := o.defaults()
-	for _, f := range o.fields {
+	for _, f := range o.fields() {
 		key := f.schema()
 		key.Description = f.help
 		if f.required {

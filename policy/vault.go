@@ -19,22 +19,24 @@ type Vault struct {
 	Timeout    time.Duration // of all that one credential takes; default 5s
 }
 
-var vaultFields = object[Vault]{fields: []field[Vault]{
-	required("address", vaultAddress, func(v *Vault) *string { return &v.Address },
-		"The URL of the Vault or OpenBao server; without TLS on the loopback only."),
-	optional("caFile", sparse[string]{absolute("an absolute path on the host"), null}, "", func(v *Vault) *string { return &v.CAFile },
-		"The certificates, in PEM, that the server's own must lead to; left out, those that the host trusts."),
-	optional("namespace", sparse[string]{vaultPath("a namespace of the vault"), null}, "", func(v *Vault) *string { return &v.Namespace },
-		"The namespace that all paths are in; left out, the root."),
-	optional("credential", credentialName, "vault", func(v *Vault) *string { return &v.Credential },
-		"The LoadCredential= of creeld's unit that holds a token, the secret ID of roleID, or both IDs as two lines."),
-	optional("roleID", sparse[string]{vaultPath("the ID of a role"), null}, "", func(v *Vault) *string { return &v.RoleID },
-		"The role to log in as by AppRole; left out, the credential holds a token or both IDs."),
-	optional("login", vaultPath("where AppRole is mounted"), "approle", func(v *Vault) *string { return &v.Login },
-		"Where AppRole is mounted, below auth/."),
-	optional("timeout", duration(100*time.Millisecond, 30*time.Second), 5*time.Second, func(v *Vault) *time.Duration { return &v.Timeout },
-		"How long a command waits for one credential."),
-}}
+var vaultFields = table(func() []field[Vault] {
+	return []field[Vault]{
+		required("address", vaultAddress, func(v *Vault) *string { return &v.Address },
+			"The URL of the Vault or OpenBao server; without TLS on the loopback only."),
+		optional("caFile", sparse[string]{absolute("an absolute path on the host"), null}, "", func(v *Vault) *string { return &v.CAFile },
+			"The certificates, in PEM, that the server's own must lead to; left out, those that the host trusts."),
+		optional("namespace", sparse[string]{vaultPath("a namespace of the vault"), null}, "", func(v *Vault) *string { return &v.Namespace },
+			"The namespace that all paths are in; left out, the root."),
+		optional("credential", credentialName, "vault", func(v *Vault) *string { return &v.Credential },
+			"The LoadCredential= of creeld's unit that holds a token, the secret ID of roleID, or both IDs as two lines."),
+		optional("roleID", sparse[string]{vaultPath("the ID of a role"), null}, "", func(v *Vault) *string { return &v.RoleID },
+			"The role to log in as by AppRole; left out, the credential holds a token or both IDs."),
+		optional("login", vaultPath("where AppRole is mounted"), "approle", func(v *Vault) *string { return &v.Login },
+			"Where AppRole is mounted, below auth/."),
+		optional("timeout", duration(100*time.Millisecond, 30*time.Second), 5*time.Second, func(v *Vault) *time.Duration { return &v.Timeout },
+			"How long a command waits for one credential."),
+	}
+})
 
 var credentialName = scalar[string]{
 	what: "the name of a systemd credential",

@@ -180,7 +180,7 @@ func policyNames() []string {
 }
 
 func policyFiles() []string {
-	files, err := filepath.Glob(filepath.Join(policy.DefaultConfig().PolicyDir, "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(policy.DefaultPolicyDir, "*.yaml"))
 	if err != nil {
 		return nil
 	}

@@ -20,7 +20,7 @@ import (
 const configName = "creel.yaml"
 
 func newPolicyCommand() *cli.Command {
-	dir := &cli.StringFlag{Name: "policy-dir", Value: policy.DefaultConfig().PolicyDir, Usage: "`DIR` where a NAME is looked for"}
+	dir := &cli.StringFlag{Name: "policy-dir", Value: policy.DefaultPolicyDir, Usage: "`DIR` where a NAME is looked for"}
 	return &cli.Command{
 		Name:  "policy",
 		Usage: "check, show and explain policies; asks no supervisor",
