@@ -50,7 +50,7 @@ func benchmark(b *testing.B, one func(*box, initproto.Job, [3]syscall.Conn)) {
 	b.ResetTimer()
 	b.StopTimer()
 	for range b.N {
-		box, _ := ready(b, engineOptions{})
+		box := ready(b, engineOptions{})
 		one(box, job, stdio)
 		box.end()
 	}
@@ -60,7 +60,7 @@ func benchmark(b *testing.B, one func(*box, initproto.Job, [3]syscall.Conn)) {
 // engine's own work, to Ready.
 func BenchmarkReady(b *testing.B) {
 	for range b.N {
-		box, _ := ready(b, engineOptions{})
+		box := ready(b, engineOptions{})
 		b.StopTimer()
 		box.end()
 		b.StartTimer()

@@ -58,7 +58,7 @@ func TestStdioKeepsBytesOrderAndEnds(t *testing.T) {
 
 // The readers of a command that closes its output see the end while it runs.
 func TestInitKeepsNoEndOfTheCommandsPipes(t *testing.T) {
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	must(t, b.start(script("exec >&- 2>&-; read line; exit 5")))
 	if out := readAll(b.stdout) + readAll(b.stderr); out != "" {
 		t.Errorf("read %q", out)
@@ -72,7 +72,7 @@ func TestEnvironmentIsExactlyTheJobs(t *testing.T) {
 	env := []string{"B=2", "A=1", "A=again", "EMPTY=", "ODD", "=x", "UTF=\xff\xfe", "LINE=a\nb"}
 	job := command("/usr/bin/env", "-0")
 	job.Env = list(env...)
-	b, _ := ready(t, engineOptions{env: []string{"LEAK=of-the-engine"}})
+	b := ready(t, engineOptions{env: []string{"LEAK=of-the-engine"}})
 	must(t, b.start(job))
 	if got, want := b.finish("").stdout, strings.Join(env, "\x00")+"\x00"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -120,7 +120,7 @@ func TestBadDirectoriesAreRefused(t *testing.T) {
 // for errno 0.
 func expectStart(t *testing.T, job initproto.Job, step initproto.Step, want unix.Errno) {
 	t.Helper()
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	err := b.start(job)
 	var failed *initproto.StartError
 	switch {
@@ -192,7 +192,7 @@ func TestLargeArgumentsArrive(t *testing.T) {
 }
 
 func TestNULIsRefusedBeforeAnythingIsSent(t *testing.T) {
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	for _, job := range []initproto.Job{
 		{Argv: list("/bin/echo", "a\x00b"), Cwd: "/"},
 		{Argv: list("/bin/echo"), Env: list("A=\x00"), Cwd: "/"},
@@ -226,7 +226,7 @@ func TestResourceUseIsTheCommands(t *testing.T) {
 }
 
 func TestSignalsReachTheCommandOnly(t *testing.T) {
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	if err := b.Signal(10); !errors.Is(err, initproto.ErrOrder) {
 		t.Errorf("signal before the job: %v", err)
 	}
@@ -244,7 +244,7 @@ func TestSignalsReachTheCommandOnly(t *testing.T) {
 }
 
 func TestKillSignalEndsTheCommand(t *testing.T) {
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	must(t, b.start(script("trap '' TERM; echo up; while :; do read x || exec /bin/cat /dev/ptmx; done")))
 	b.readUntil("up\n")
 	must(t, b.Signal(int(syscall.SIGKILL)))

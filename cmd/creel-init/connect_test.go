@@ -36,7 +36,7 @@ func TestSocketArgumentIsConnected(t *testing.T) {
 	must(t, err)
 	session, err := initproto.NewSupervisor(conn)
 	must(t, err)
-	_, _, err = session.Handshake(b.context(), initproto.Setup{})
+	_, err = session.Handshake(b.context(), initproto.Setup{})
 	must(t, err)
 	must(t, session.Start(b.context(), script("exit 7"), b.inside))
 	if exit, err := session.Wait(); err != nil || exit.Code != 7 {

@@ -60,7 +60,7 @@ func TestFilterNeedAllowOnlyExecve(t *testing.T) {
 			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_KILL_PROCESS},
 			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 		)
-		b, _ := ready(t, engineOptions{flags: []string{"soft-nofile"}})
+		b := ready(t, engineOptions{flags: []string{"soft-nofile"}})
 		must(t, b.start(job))
 		if got := b.finish(""); got.Code != c.code || got.Signal != c.signal {
 			t.Errorf("%s: got %+v", name, got)

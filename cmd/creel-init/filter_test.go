@@ -51,7 +51,7 @@ func TestFilterIsInForceWhenTheCommandStarts(t *testing.T) {
 }
 
 func TestFilterIsNotTheInits(t *testing.T) {
-	b, r := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	job := script("echo up; read line")
 	job.Filter = refusing(unix.SYS_SYSINFO, eperm)
 	must(t, b.start(job))
@@ -59,14 +59,14 @@ func TestFilterIsNotTheInits(t *testing.T) {
 	if n := statusField(t, b.pid, "Seccomp_filters"); n != "0" {
 		t.Errorf("PID 1 has %s filters", n)
 	}
-	if n := statusField(t, hostPid(t, b, r.Child), "Seccomp_filters"); n != "1" { // the control
+	if n := statusField(t, commandOf(t, b), "Seccomp_filters"); n != "1" { // the control
 		t.Errorf("the command has %s filters", n)
 	}
 	b.finish("\n")
 }
 
 func TestFilterThatRefusesExecveIsNoStart(t *testing.T) {
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	job := command("/bin/true")
 	job.Filter = refusing(unix.SYS_EXECVE, eperm)
 	var failed *initproto.StartError
@@ -81,7 +81,7 @@ func TestFilterTheKernelRefusesIsNoStart(t *testing.T) {
 		"wild jump":  filterOf(unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JA, K: 77}),
 		"outside it": filterOf(unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 4096}, unix.SockFilter{Code: unix.BPF_RET}),
 	} {
-		b, _ := ready(t, engineOptions{})
+		b := ready(t, engineOptions{})
 		job := command("/bin/true")
 		job.Filter = filter
 		var failed *initproto.StartError
@@ -89,7 +89,7 @@ func TestFilterTheKernelRefusesIsNoStart(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	job := command("/bin/true")
 	job.Filter = make([]byte, 4)
 	if err := b.Start(b.context(), job, b.inside); !errors.Is(err, initproto.ErrJob) {

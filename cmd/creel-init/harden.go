@@ -5,12 +5,13 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/initproto"
 )
 
 const lastSignal = 64
 
-// harden undoes what was inherited and what the Go runtime did to the process,
-// in PID 1 and in the waiting child.
+// harden undoes what was inherited and what the Go runtime did to the process.
 func harden() error {
 	if err := dropSignals(); err != nil {
 		return err
@@ -18,35 +19,32 @@ func harden() error {
 	return sealDescriptors()
 }
 
-// raiseFileLimit makes the hard RLIMIT_NOFILE of PID 1 the soft one too. The
-// kernel refuses to pass a descriptor on while all processes of the user have
-// more than that in messages (unix(7), ETOOMANYREFS), wherever they run: it
-// must be more than a command can have.
-func raiseFileLimit() error {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	limit.Cur = limit.Max
-	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+// fileLimit gives the RLIMIT_NOFILE that PID 1 was started with. Its soft limit
+// is the command's, and what is above it PID 1's alone.
+//
+// Package syscall raised the soft limit when it was initialized. The first
+// thing that syscall.Exec does is to set it back, and nothing else does or tells
+// the old value, so this executes the empty path, which never succeeds (ENOENT,
+// path_resolution(7)).
+func fileLimit() (limit unix.Rlimit, err error) {
+	_ = syscall.Exec("", nil, nil)
+	err = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+	return limit, err
 }
 
-// lowerFileLimit makes the soft RLIMIT_NOFILE, which is the command's, the hard
-// one too; what is above it is PID 1's alone.
-//
-// It undoes first what package syscall did when it was initialized: it raised
-// the soft limit. The first thing that syscall.Exec does is to set it back,
-// and nothing else does or tells the old value, so this executes the empty
-// path, which never succeeds (ENOENT, path_resolution(7)). Doing that to the
-// real command would be too late: its filter may refuse prlimit(2).
-func lowerFileLimit() error {
-	_ = syscall.Exec("", nil, nil)
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+// withHardFileLimit calls f while the hard RLIMIT_NOFILE is in force: the
+// kernel refuses to pass a descriptor on while all processes of the user have
+// more than the limit in messages (unix(7), ETOOMANYREFS), wherever they run, so
+// it must be more than a command can have.
+func withHardFileLimit(limit unix.Rlimit, f func() error) error {
+	hard := unix.Rlimit{Cur: limit.Max, Max: limit.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &hard); err != nil {
+		return fail(initproto.StepPrepare, err)
+	}
+	if err := f(); err != nil {
 		return err
 	}
-	limit.Max = limit.Cur
-	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	return fail(initproto.StepPrepare, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 }
 
 // dropSignals gives every signal its default disposition, behind the Go

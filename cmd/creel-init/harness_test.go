@@ -167,12 +167,12 @@ func (b *box) end() {
 }
 
 // ready takes a new box to the point where it waits for a job.
-func ready(t testing.TB, o engineOptions) (*box, initproto.Ready) {
+func ready(t testing.TB, o engineOptions) *box {
 	t.Helper()
 	b := newBox(t, o)
-	r, _, err := b.Handshake(b.context(), initproto.Setup{})
+	_, err := b.Handshake(b.context(), initproto.Setup{})
 	must(t, err)
-	return b, r
+	return b
 }
 
 func (b *box) context() context.Context {
@@ -236,7 +236,7 @@ func (b *box) readUntil(mark string) string {
 // run runs one job in a new sandbox.
 func run(t testing.TB, job initproto.Job, stdin string) outcome {
 	t.Helper()
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	must(t, b.start(job))
 	return b.finish(stdin)
 }

@@ -12,7 +12,7 @@ import (
 
 // A stream that is not the protocol, at any place, ends that sandbox.
 func TestForgedFramesEndTheSandbox(t *testing.T) {
-	hello := initproto.Frame{Type: initproto.TypeHello, Body: initproto.Hello{Version: 1}.Encode()}
+	hello := initproto.Frame{Type: initproto.TypeHello, Body: initproto.Hello{Version: initproto.Version}.Encode()}
 	body, err := command("/bin/true").Encode()
 	must(t, err)
 	for name, raw := range map[string][]byte{
@@ -30,7 +30,7 @@ func TestForgedFramesEndTheSandbox(t *testing.T) {
 		})
 	}
 	// The control: the same order of things, done right, stays.
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	must(t, b.start(command("/bin/true")))
 	b.finish("")
 }
@@ -48,7 +48,7 @@ func TestSecondJobEndsTheSandbox(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, socket := newBoxWithSocket(t, engineOptions{})
-			_, _, err := b.Handshake(b.context(), initproto.Setup{})
+			_, err := b.Handshake(b.context(), initproto.Setup{})
 			must(t, err)
 			must(t, b.start(probe("signal-group")))
 			b.readUntil("listening\n")
@@ -66,7 +66,7 @@ func TestSecondJobEndsTheSandbox(t *testing.T) {
 }
 
 func TestCancelledStartEndsTheSandbox(t *testing.T) {
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := b.Start(ctx, command("/bin/true"), b.inside); !errors.Is(err, context.Canceled) {

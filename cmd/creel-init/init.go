@@ -1,32 +1,29 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/initproto"
 )
 
-// sandbox is what PID 1 knows. Its main goroutine talks to creeld; reap is the
-// only other one, until there is a terminal.
+// sandbox is what PID 1 knows. Its main goroutine takes the job and sees it to
+// its end; control is the only other one, until there is a terminal.
 type sandbox struct {
 	session  *initproto.Init
+	files    unix.Rlimit // RLIMIT_NOFILE, the soft one the command's
 	child    child
 	terminal *terminal // nil without one
 
-	employed atomic.Bool   // the job was received
-	started  chan struct{} // closed when Started was sent
+	started int // eventfd(2), written to when the command runs: control waits for it
 }
 
-// runInit is PID 1. It returns when the command's end is reported, when there
-// will be no command, or when creeld is gone; its return ends the sandbox.
+// runInit is PID 1. It returns when the command's end is reported, or when
+// there will be no command; its return ends the sandbox.
 func runInit() error {
-	s := &sandbox{
-		session: initproto.NewInit(controlFD),
-		started: make(chan struct{}),
-	}
+	s := &sandbox{session: initproto.NewInit(controlFD)}
 	err := s.run()
 	var failed *initproto.StartError
 	if errors.As(err, &failed) {
@@ -46,11 +43,10 @@ func fail(step initproto.Step, err error) error {
 func (s *sandbox) run() error {
 	for _, step := range []func() error{
 		s.prepare,
-		s.session.Hello, // before the child starts: creeld answers meanwhile
-		s.startChild,
+		s.session.Hello,
 		s.setUp,
 		s.employ,
-		s.forward,
+		s.reap,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -61,27 +57,26 @@ func (s *sandbox) run() error {
 
 // prepare must come first: nothing else runs in the sandbox yet.
 func (s *sandbox) prepare() error {
-	if err := connectControl(); err != nil {
+	err := connectControl()
+	if err == nil {
+		err = harden()
+	}
+	if err == nil {
+		s.files, err = fileLimit()
+	}
+	if err == nil {
+		s.started, err = unix.Eventfd(0, unix.EFD_CLOEXEC)
+	}
+	if err != nil {
 		return fail(initproto.StepPrepare, err)
 	}
-	return fail(initproto.StepPrepare, harden())
-}
-
-func (s *sandbox) startChild() (err error) {
-	if s.child, err = startChild(); err != nil {
-		return fail(initproto.StepChild, err)
-	}
-	// After the child is there, whose limit is the command's.
-	if err := raiseFileLimit(); err != nil {
-		return fail(initproto.StepPrepare, err)
-	}
-	go s.reap()
+	go s.control()
 	return nil
 }
 
 // setUp opens and hands over the listeners, and keeps none: what accepts is
-// creeld, and the command has nothing to find. Ready waits for the child, so
-// that what creeld then reads in /proc is the final state of both processes.
+// creeld, and the command has nothing to find. What creeld reads in /proc after
+// Ready stays so until the job.
 func (s *sandbox) setUp() error {
 	setup, err := s.session.Setup()
 	if err != nil {
@@ -91,25 +86,21 @@ func (s *sandbox) setUp() error {
 	if err != nil {
 		return fail(initproto.StepListen, err)
 	}
-	err = s.session.Listeners(listeners)
+	err = withHardFileLimit(s.files, func() error { return s.session.Listeners(listeners) })
 	initproto.CloseAll(listeners)
 	if err != nil {
 		return err
 	}
-	if err := s.child.awaitHello(); err != nil {
-		return fail(initproto.StepChild, err)
-	}
-	return s.session.Ready(initproto.Ready{Child: s.child.pid})
+	return s.session.Ready()
 }
 
-// employ takes the one job, passes it to the child and waits until the child
-// is the command.
+// employ takes the one job, forks the child for it and waits until that is the
+// command.
 func (s *sandbox) employ() error {
 	job, frame, err := s.session.Job()
 	if err != nil {
 		return err
 	}
-	s.employed.Store(true)
 	defer clear(frame.Body) // it holds the command's secrets
 	if err := makeBlocking(frame.FDs); err != nil {
 		return fail(initproto.StepStdio, err)
@@ -120,12 +111,14 @@ func (s *sandbox) employ() error {
 			return fail(initproto.StepTerminal, err)
 		}
 	}
-	err = s.child.send(frame.Body, stdio)
+	launch := newLaunch(job, stdio, s.files)
+	defer launch.forget()
+	s.child, err = fork(launch)
 	// Ours would keep the command's readers from seeing an end of file, and a
 	// terminal from being hung up.
 	initproto.CloseAll(stdio)
 	if err != nil {
-		return err
+		return fail(initproto.StepChild, err)
 	}
 	if err := s.child.awaitExec(); err != nil {
 		return err
@@ -133,8 +126,9 @@ func (s *sandbox) employ() error {
 	if err := s.session.Started(); err != nil {
 		return err
 	}
-	close(s.started)
-	return nil
+	one := binary.NativeEndian.AppendUint64(nil, 1)
+	_, err = unix.Write(s.started, one)
+	return err
 }
 
 // makeBlocking gives pipes the mode that programs expect of their stdio; one
@@ -148,14 +142,23 @@ func makeBlocking(pipes []int) error {
 	return nil
 }
 
-// forward passes on signals and sizes until creeld is gone, or until reap has
-// reported the end and shut the socket.
+// control waits until the command runs, and then passes on signals and sizes
+// until creeld is gone or says what it must not: both end the sandbox, whatever
+// the main goroutine does. It waits in a read(2) from before the job, so that no
+// thread need be made when a command has used up the limit of processes.
+func (s *sandbox) control() {
+	var counter [8]byte
+	for {
+		if _, err := unix.Read(s.started, counter[:]); err != unix.EINTR {
+			break
+		}
+	}
+	exit(s.forward())
+}
+
 func (s *sandbox) forward() error {
 	for {
 		signal, size, err := s.session.Control()
-		if errors.Is(err, initproto.ErrGone) || errors.Is(err, initproto.ErrOrder) {
-			return nil
-		}
 		if err != nil {
 			return err
 		}
@@ -169,7 +172,3 @@ func (s *sandbox) forward() error {
 		}
 	}
 }
-
-// hangUp wakes the main goroutine, which then ends the sandbox. What was sent
-// before can still be read by creeld.
-func hangUp() { unix.Shutdown(controlFD, unix.SHUT_RDWR) }

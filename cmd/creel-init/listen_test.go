@@ -20,7 +20,7 @@ func TestListenerThatCannotBeOpenedFails(t *testing.T) {
 		netip.MustParseAddrPort("127.0.0.1:18789"),
 		netip.MustParseAddrPort("127.9.8.7:80"), // needs a capability
 	}
-	_, _, err := b.Handshake(b.context(), initproto.Setup{Listen: want})
+	_, err := b.Handshake(b.context(), initproto.Setup{Listen: want})
 	var failed *initproto.StartError
 	if !errors.As(err, &failed) || failed.Step != initproto.StepListen || failed.Errno != unix.EACCES {
 		t.Errorf("got %v", err)
@@ -34,7 +34,7 @@ func TestListenersAreHandedOverAndNotKept(t *testing.T) {
 		netip.MustParseAddrPort("127.0.0.1:18789"),
 		netip.MustParseAddrPort("127.9.8.7:8080"),
 	}
-	_, fds, err := b.Handshake(b.context(), initproto.Setup{Listen: want})
+	fds, err := b.Handshake(b.context(), initproto.Setup{Listen: want})
 	must(t, err)
 	if len(fds) != 2 {
 		t.Fatalf("%d listeners", len(fds))
@@ -50,8 +50,8 @@ func TestListenersAreHandedOverAndNotKept(t *testing.T) {
 			t.Errorf("listener %d is on %s, want %s", i, got, want[i])
 		}
 	}
-	if n := len(descriptorsOf(t, b.pid)); n != 6 {
-		t.Errorf("the init holds %d descriptors, want 6", n)
+	if n := len(descriptorsOf(t, b.pid)); n != 5 {
+		t.Errorf("the init holds %d descriptors, want 5", n)
 	}
 	go func() {
 		conn, err := listeners[0].Accept()

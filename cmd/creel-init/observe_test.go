@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -39,13 +41,16 @@ func processesOf(t testing.TB, b *box) map[int]int {
 	return found
 }
 
-func hostPid(t testing.TB, b *box, inside int) int {
+// commandOf gives the host's process id of a sandbox's command, which is the
+// first process after the init.
+func commandOf(t testing.TB, b *box) int {
 	t.Helper()
-	pid, ok := processesOf(t, b)[inside]
-	if !ok {
-		t.Fatalf("no process %d in the sandbox", inside)
+	processes := processesOf(t, b)
+	inside := slices.Sorted(maps.Keys(processes))
+	if len(inside) < 2 || inside[0] != 1 {
+		t.Fatalf("no command in the sandbox: %v", processes)
 	}
-	return pid
+	return processes[inside[1]]
 }
 
 // statusField gives one field of /proc/PID/status, or nothing for a process

@@ -9,16 +9,12 @@ import (
 )
 
 // reap waits for every process of the sandbox, the orphans too, until the
-// command has ended; then it reports that and ends the sandbox. It runs from
-// before the job, so that no thread need be made when a command has used up
-// the limit of processes.
-func (s *sandbox) reap() {
-	defer hangUp()
+// command has ended; then it reports that.
+func (s *sandbox) reap() error {
 	status, usage, err := waitFor(s.child.pid)
-	if err != nil || !s.employed.Load() {
-		return // the waiting child is lost: this sandbox must not look usable
+	if err != nil {
+		return err
 	}
-	<-s.started
 	if s.terminal != nil {
 		// Whoever still holds the terminal would keep it from draining, and
 		// is to end with the command anyway.
@@ -35,7 +31,7 @@ func (s *sandbox) reap() {
 	} else {
 		exit.Code = status.ExitStatus()
 	}
-	s.session.Exit(exit) // whether or not it arrives, what follows is the end
+	return s.session.Exit(exit)
 }
 
 // waitFor reaps until pid is among the reaped.

@@ -29,16 +29,14 @@ func TestCommandCannotLookIntoTheInit(t *testing.T) {
 }
 
 // Non-dumpable shows as files of /proc/PID that belong to root (proc(5)).
-func TestBothProcessesAreNotDumpable(t *testing.T) {
-	b, r := ready(t, engineOptions{})
-	for _, pid := range []int{b.pid, hostPid(t, b, r.Child)} {
-		if uid := ownerOf(t, pid); uid != 0 {
-			t.Errorf("process %d: /proc files belong to %d", pid, uid)
-		}
+func TestInitIsNotDumpable(t *testing.T) {
+	b := ready(t, engineOptions{})
+	if uid := ownerOf(t, b.pid); uid != 0 {
+		t.Errorf("its /proc files belong to %d", uid)
 	}
 	must(t, b.start(script("echo up; read line")))
 	b.readUntil("up\n")
-	if uid := ownerOf(t, hostPid(t, b, r.Child)); uid != sandboxUID { // the control
+	if uid := ownerOf(t, commandOf(t, b)); uid != sandboxUID { // the control
 		t.Errorf("the command's /proc files belong to %d", uid)
 	}
 	b.finish("\n")
@@ -46,7 +44,7 @@ func TestBothProcessesAreNotDumpable(t *testing.T) {
 
 // After the job, not one byte of its environment is left in PID 1's memory.
 func TestInitForgetsTheJob(t *testing.T) {
-	b, r := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	job := script("echo up; read line")
 	canary := "canary-" + strings.Repeat("q7z", 20)
 	job.Env = append(job.Env, []byte("SECRET="+canary))
@@ -55,19 +53,19 @@ func TestInitForgetsTheJob(t *testing.T) {
 	if n := occurrences(t, b.pid, canary); n != 0 {
 		t.Errorf("PID 1 holds the secret %d times", n)
 	}
-	if occurrences(t, hostPid(t, b, r.Child), canary) == 0 { // the control
+	if occurrences(t, commandOf(t, b), canary) == 0 { // the control
 		t.Error("the command does not hold the secret")
 	}
 	b.finish("\n")
 }
 
-func TestIdlePairIsSmall(t *testing.T) {
-	b, r := ready(t, engineOptions{})
-	init, child := proportionalSet(t, b.pid), proportionalSet(t, hostPid(t, b, r.Child))
+func TestIdleInitIsSmall(t *testing.T) {
+	b := ready(t, engineOptions{})
+	pss := proportionalSet(t, b.pid)
 	info, err := os.Stat(initPath)
 	must(t, err)
-	t.Logf("PSS %d + %d KiB, binary %d bytes", init, child, info.Size())
-	if init+child > 3<<10 {
-		t.Errorf("PSS %d KiB, want at most 3 MiB", init+child)
+	t.Logf("PSS %d KiB, binary %d bytes", pss, info.Size())
+	if pss > 3<<10 {
+		t.Errorf("PSS %d KiB, want at most 3 MiB", pss)
 	}
 }

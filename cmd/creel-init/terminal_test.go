@@ -23,7 +23,7 @@ const quiet = "stty -echo -onlcr; "
 func TestTerminalIsOneAndControls(t *testing.T) {
 	for name, user := range map[string]bool{"same users": false, "user namespace": true} {
 		t.Run(name, func(t *testing.T) {
-			b, _ := ready(t, engineOptions{user: user})
+			b := ready(t, engineOptions{user: user})
 			must(t, b.start(onTerminal(script(
 				"[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo terminal; tty; stty size; echo to-tty > /dev/tty; echo err >&2; id -u",
 				"ps -o tty=,tpgid=,pgid=,sid= -p $$ | tr -s ' '"))))
@@ -39,7 +39,7 @@ func TestTerminalIsOneAndControls(t *testing.T) {
 }
 
 func TestResizeReachesTheCommand(t *testing.T) {
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	must(t, b.start(onTerminal(probe("terminal-report"))))
 	b.readUntil("size 24 80\r\n")
 	must(t, b.Resize(50, 132))
@@ -53,7 +53,7 @@ func TestResizeReachesTheCommand(t *testing.T) {
 }
 
 func TestResizeWithoutTerminalIsRefused(t *testing.T) {
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	must(t, b.start(script("read line; exit 2")))
 	if err := b.Resize(50, 132); !errors.Is(err, initproto.ErrOrder) {
 		t.Errorf("got %v", err)
@@ -67,7 +67,7 @@ func TestResizeWithoutTerminalIsRefused(t *testing.T) {
 // start of a line and inside one.
 func TestEndOfInputReachesATerminalProgram(t *testing.T) {
 	for _, input := range []string{"", "one\ntwo\n", "one\nhalf"} {
-		b, _ := ready(t, engineOptions{})
+		b := ready(t, engineOptions{})
 		must(t, b.start(onTerminal(script(quiet+"echo up; cat; echo end"))))
 		b.readUntil("up\n")
 		if got, want := b.finish(input).stdout, input+"end\n"; got != want {
@@ -77,7 +77,7 @@ func TestEndOfInputReachesATerminalProgram(t *testing.T) {
 }
 
 func TestTerminalIsDrainedBeforeTheEnd(t *testing.T) {
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	// A background process that holds the terminal must not hold up the end.
 	must(t, b.start(onTerminal(script(quiet+
 		"(trap '' HUP TERM; while :; do sleep 1000; done) & head -c 1048576 /dev/zero | tr '\\0' x; printf END; exit 8"))))
@@ -88,7 +88,7 @@ func TestTerminalIsDrainedBeforeTheEnd(t *testing.T) {
 }
 
 func TestTerminalOutputOutlivesABrokenReader(t *testing.T) {
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	must(t, b.start(onTerminal(script("head -c 300000 /dev/zero; exit 4"))))
 	must(t, b.stdout.Close())
 	exit, err := b.Wait()
@@ -99,7 +99,7 @@ func TestTerminalOutputOutlivesABrokenReader(t *testing.T) {
 }
 
 func TestTypedInterruptReachesTheForeground(t *testing.T) {
-	b, _ := ready(t, engineOptions{})
+	b := ready(t, engineOptions{})
 	must(t, b.start(onTerminal(script("trap 'echo caught; exit 9' INT; echo up; while :; do read line; done"))))
 	b.readUntil("up\r\n")
 	_, err := io.WriteString(b.stdin, "\x03")

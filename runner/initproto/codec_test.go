@@ -34,8 +34,7 @@ var codecs = map[Type]struct {
 }{
 	TypeHello:  {Hello{1}, "0001", wrapEncode(Hello{1}.Encode()), decoder(DecodeHello)},
 	TypeSetup:  {Setup{addresses}, "027f00000149657f0102030001", Setup{addresses}.Encode, decoder(DecodeSetup)},
-	TypeReady:  {Ready{7}, "00000007", wrapEncode(Ready{7}.Encode()), decoder(DecodeReady)},
-	TypeFailed: {Failed{StepExec, syscall.ENOENT}, "0900000002", wrapEncode(Failed{StepExec, syscall.ENOENT}.Encode()), decoder(DecodeFailed)},
+	TypeFailed: {Failed{StepExec, syscall.ENOENT}, "0800000002", wrapEncode(Failed{StepExec, syscall.ENOENT}.Encode()), decoder(DecodeFailed)},
 	TypeSignal: {Signal{15}, "0f", wrapEncode(Signal{15}.Encode()), decoder(DecodeSignal)},
 	TypeResize: {Resize{50, 132}, "00320084", wrapEncode(Resize{50, 132}.Encode()), decoder(DecodeResize)},
 	TypeExit: {Exit{Code: 3, UserCPU: time.Millisecond, SystemCPU: 2 * time.Microsecond, MaxRSS: 4096},
@@ -91,13 +90,10 @@ func TestValuesOutOfRangeAreRefused(t *testing.T) {
 		{TypeSetup, "01080808080050"},      // not loopback
 		{TypeSetup, "0100000000" + "0050"}, // every address
 		{TypeSetup, "11" + strings.Repeat("7f0000010050", 17)},
-		{TypeReady, "00000000"},
-		{TypeReady, "00000001"}, // the init itself
-		{TypeReady, "ffffffff"},
 		{TypeFailed, "0000000001"}, // no step
-		{TypeFailed, "0a00000001"}, // no such step
-		{TypeFailed, "0900000000"}, // no error
-		{TypeFailed, "0900001000"}, // no errno
+		{TypeFailed, "0900000001"}, // no such step
+		{TypeFailed, "0800000000"}, // no error
+		{TypeFailed, "0800001000"}, // no errno
 		{TypeSignal, "00"},
 		{TypeSignal, "41"},
 		{TypeExit, "0041" + exit[4:]},                  // no signal

@@ -7,21 +7,13 @@ import (
 	"time"
 )
 
-// Hello is the first frame of an init and of its waiting child.
+// Hello is the first frame of an init.
 type Hello struct{ Version uint16 }
 
 // Setup says what the init makes before the posture is read.
 type Setup struct {
 	// Listen holds IPv4 loopback addresses, each with its port.
 	Listen []netip.AddrPort
-}
-
-// Ready says that both processes are as they will stay until the job: the
-// init has let go of the listeners it sent before.
-type Ready struct {
-	// Child is the process id, in the sandbox's own PID namespace, of the
-	// process that will become the command.
-	Child int
 }
 
 // Failed says what went wrong; the sandbox is over.
@@ -43,15 +35,14 @@ type Exit struct {
 	// UserCPU and SystemCPU are in whole microseconds and count, like MaxRSS
 	// in bytes, the command and the descendants it waited for (wait4(2)).
 	UserCPU, SystemCPU time.Duration
-	// MaxRSS is at least what the waiting child used before it became the
-	// command, about 3 MiB: execve(2) does not reset it.
+	// MaxRSS is at least what the init used when it forked the command, about
+	// 3 MiB: execve(2) does not reset it.
 	MaxRSS int64
 }
 
 const (
 	maxSignal = 64
-	maxErrno  = 4095    // MAX_ERRNO of the kernel
-	maxPid    = 1 << 22 // PID_MAX_LIMIT
+	maxErrno  = 4095 // MAX_ERRNO of the kernel
 	// maxMicros keeps a duration in nanoseconds inside an int64.
 	maxMicros = 1 << 53
 )
@@ -103,17 +94,6 @@ func DecodeSetup(body []byte) (Setup, error) {
 // and on nothing else.
 func listenable(a netip.AddrPort) bool {
 	return a.Addr().Is4() && a.Addr().IsLoopback() && a.Port() != 0
-}
-
-// Encode gives the body of the frame.
-func (r Ready) Encode() []byte { return be.AppendUint32(nil, uint32(r.Child)) }
-
-// DecodeReady reads the body of a Ready.
-func DecodeReady(body []byte) (Ready, error) {
-	r := reader{rest: body}
-	pid := r.uint32()
-	r.require(pid > 1 && pid <= maxPid)
-	return Ready{Child: int(pid)}, r.end()
 }
 
 // Encode gives the body of the frame.

@@ -83,7 +83,7 @@ func stream(frames ...string) []byte {
 // end, in order, and keeps no descriptor.
 func FuzzSupervisor(f *testing.F) {
 	hello, listeners, ready := "01000000020001", "0300000000", "040000000400000002"
-	started, failed := "0600000000", "07000000050900000002"
+	started, failed := "0600000000", "07000000050800000002"
 	exit := "0a0000001a" + codecs[TypeExit].golden
 	f.Add(stream(hello, listeners, ready, started, exit))
 	f.Add(stream(hello, listeners, ready, failed))
@@ -102,7 +102,7 @@ func FuzzSupervisor(f *testing.F) {
 		done := beside(func() error { feed(t, theirs, data); return nil })
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		_, fds, err := s.Handshake(ctx, Setup{})
+		fds, err := s.Handshake(ctx, Setup{})
 		if err == nil {
 			err = s.Start(ctx, fullJob, stdio())
 		}
@@ -153,7 +153,7 @@ func FuzzInit(f *testing.F) {
 		i.Hello()
 		i.Setup()
 		i.Listeners(nil)
-		i.Ready(Ready{2})
+		i.Ready()
 		if _, f, err := i.Job(); err == nil {
 			CloseAll(f.FDs)
 			i.Started()

@@ -84,15 +84,15 @@ func (i *Init) Listeners(fds []int) error {
 }
 
 // Ready says that the posture can be read now.
-func (i *Init) Ready(r Ready) error {
+func (i *Init) Ready() error {
 	if err := i.move(initListening, initReady); err != nil {
 		return err
 	}
-	return i.over(i.conn.Send(Frame{Type: TypeReady, Body: r.Encode()}))
+	return i.over(i.conn.Send(Frame{Type: TypeReady}))
 }
 
-// Job waits for the one job and gives it decoded and, for passing it on, as
-// the frame it came in. The frame's body holds the command's secrets and its
+// Job waits for the one job and gives it with the frame it came in, whose
+// memory it shares. The frame's body holds the command's secrets and its
 // descriptors are the caller's: clear the one and close the others.
 func (i *Init) Job() (Job, Frame, error) {
 	if err := i.move(initReady, initEmployed); err != nil {

@@ -14,19 +14,12 @@
 //	  ◄── Hello{version} ──────────────────────
 //	  ─── Setup{listen addresses} ────────────►
 //	  ◄── Listeners + one for each address ────   or Failed
-//	  ◄── Ready{child} ────────────────────────   or Failed
+//	  ◄── Ready ───────────────────────────────   or Failed
 //	  … the posture is compared here …
 //	  ─── Job{argv, env, …} + 3 pipes ────────►   once, ever
 //	  ◄── Started ─────────────────────────────   or Failed
 //	  ─── Signal, Resize ─────────────────────►   any number
 //	  ◄── Exit{code, signal, rusage} ──────────   the last frame
-//
-//	creel-init                                  its waiting child
-//	  ◄── Hello{version} ──────────────────────
-//	  ─── Job + 3 descriptors ────────────────►
-//	  ◄── Started, then end of file ───────────   execve(2) closed the socket
-//	  ◄── Started, then Failed ────────────────   filter or execve refused
-//	  ◄── Failed ──────────────────────────────   refused before that
 //
 // A frame is a header of five bytes, then its body:
 //
@@ -41,7 +34,7 @@ package initproto
 // Version is the one version of the protocol this package speaks. Both ends
 // are installed together, so there is nothing to negotiate: a mismatch ends
 // the session.
-const Version = 1
+const Version = 2
 
 // The bounds on what the other end can make this one hold.
 const (
@@ -99,8 +92,7 @@ type Step uint8
 const (
 	StepPrepare  Step = iota + 1 // own descriptors, signals, dumpability
 	StepListen                   // a listener of the Setup
-	StepChild                    // starting the waiting child, or its loss
-	StepJob                      // reading the job or passing it on
+	StepChild                    // starting the process that becomes the command, or its loss
 	StepTerminal                 // making the pty or taking it as controlling terminal
 	StepStdio                    // placing descriptors 0, 1 and 2
 	StepChdir                    // entering the working directory
@@ -112,8 +104,7 @@ const (
 var stepNames = [stepEnd]string{
 	StepPrepare:  "prepare init",
 	StepListen:   "open listener",
-	StepChild:    "start waiting child",
-	StepJob:      "pass job",
+	StepChild:    "start child",
 	StepTerminal: "make terminal",
 	StepStdio:    "place stdio",
 	StepChdir:    "enter working directory",

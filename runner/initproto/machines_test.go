@@ -45,9 +45,9 @@ func (s session) toReady(t testing.TB) {
 	must(t, s.init.Hello())
 	done := beside(func() error {
 		_, err := s.init.Setup()
-		return errors.Join(err, s.init.Listeners(nil), s.init.Ready(Ready{2}))
+		return errors.Join(err, s.init.Listeners(nil), s.init.Ready())
 	})
-	_, _, err := s.Handshake(soon(t), Setup{})
+	_, err := s.Handshake(soon(t), Setup{})
 	must(t, err)
 	must(t, <-done)
 }
@@ -109,7 +109,7 @@ func TestSessionRunsFromHelloToExit(t *testing.T) {
 func TestSupervisorRefusesCallsOutOfOrder(t *testing.T) {
 	s := newSession(t)
 	calls := map[string]func() error{
-		"handshake": func() error { _, _, err := s.Handshake(soon(t), Setup{}); return err },
+		"handshake": func() error { _, err := s.Handshake(soon(t), Setup{}); return err },
 		"start":     func() error { return s.Start(soon(t), fullJob, stdio()) },
 		"wait":      func() error { _, err := s.Wait(); return err },
 		"signal":    func() error { return s.Signal(1) },
@@ -145,7 +145,7 @@ func TestInitRefusesCallsOutOfOrder(t *testing.T) {
 		"hello":     s.init.Hello,
 		"setup":     func() error { _, err := s.init.Setup(); return err },
 		"listeners": func() error { return s.init.Listeners(nil) },
-		"ready":     func() error { return s.init.Ready(Ready{2}) },
+		"ready":     func() error { return s.init.Ready() },
 		"job":       func() error { _, _, err := s.init.Job(); return err },
 		"started":   s.init.Started,
 		"control":   func() error { _, _, err := s.init.Control(); return err },
@@ -181,7 +181,7 @@ func TestInitsOwnFailureIsTyped(t *testing.T) {
 	must(t, s.init.Hello())
 	must(t, s.init.Fail(want.Step, want.Errno))
 	var got *StartError
-	if _, _, err := s.Handshake(soon(t), Setup{}); !errors.As(err, &got) || *got != *want {
+	if _, err := s.Handshake(soon(t), Setup{}); !errors.As(err, &got) || *got != *want {
 		t.Errorf("in the handshake: %v", err)
 	}
 	s = newSession(t)
@@ -223,10 +223,10 @@ func TestListenersAreChecked(t *testing.T) {
 			done := beside(func() error {
 				_, err := s.init.Setup()
 				s.init.Listeners(c.fds)
-				s.init.Ready(Ready{2}) // may find the supervisor gone
+				s.init.Ready() // may find the supervisor gone
 				return err
 			})
-			_, got, err := s.Handshake(soon(t), Setup{[]netip.AddrPort{address}})
+			got, err := s.Handshake(soon(t), Setup{[]netip.AddrPort{address}})
 			must(t, <-done)
 			if !errors.Is(err, c.want) || len(got) != 1 && c.want == nil {
 				t.Errorf("got %d listeners, %v, want %v", len(got), err, c.want)
@@ -258,7 +258,7 @@ func listener(t *testing.T, kind int, listen bool) (int, netip.AddrPort) {
 func TestSilentInitIsGivenUp(t *testing.T) {
 	for name, f := range map[string]func(context.Context, session) error{
 		"handshake": func(ctx context.Context, s session) error {
-			_, _, err := s.Handshake(ctx, Setup{})
+			_, err := s.Handshake(ctx, Setup{})
 			return err
 		},
 		"start": func(ctx context.Context, s session) error {
@@ -351,7 +351,22 @@ func TestResizeWithoutTerminalIsRefusedAtBothEnds(t *testing.T) {
 func TestAnotherVersionIsRefused(t *testing.T) {
 	s := newSession(t)
 	must(t, s.init.conn.Send(Frame{Type: TypeHello, Body: Hello{Version + 1}.Encode()}))
-	if _, _, err := s.Handshake(soon(t), Setup{}); err != ErrVersion {
+	if _, err := s.Handshake(soon(t), Setup{}); err != ErrVersion {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestReadyWithABodyIsRefused(t *testing.T) {
+	for body, want := range map[string]error{"": nil, "\x07": ErrMalformed} {
+		s := newSession(t)
+		done := beside(func() error {
+			err := s.init.Hello()
+			_, setup := s.init.Setup()
+			return errors.Join(err, setup, s.init.Listeners(nil), s.init.conn.Send(Frame{Type: TypeReady, Body: []byte(body)}))
+		})
+		if _, err := s.Handshake(soon(t), Setup{}); err != want {
+			t.Errorf("%q: got %v, want %v", body, err, want)
+		}
+		must(t, <-done)
 	}
 }

@@ -91,16 +91,16 @@ func (s *Supervisor) bound(ctx context.Context) func() bool {
 // one blocking, close-on-exec descriptor for each address of setup and in its
 // order. They are the caller's. The error is a *StartError if the init said
 // itself that it failed.
-func (s *Supervisor) Handshake(ctx context.Context, setup Setup) (Ready, []int, error) {
+func (s *Supervisor) Handshake(ctx context.Context, setup Setup) ([]int, error) {
 	body, err := setup.Encode()
 	if err != nil {
-		return Ready{}, nil, err
+		return nil, err
 	}
 	if err := s.move(supervisorNew, supervisorShaking); err != nil {
-		return Ready{}, nil, err
+		return nil, err
 	}
 	unbound := s.bound(ctx)
-	ready, listeners, err := s.shake(setup, body)
+	listeners, err := s.shake(setup, body)
 	if !unbound() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -109,35 +109,37 @@ func (s *Supervisor) Handshake(ctx context.Context, setup Setup) (Ready, []int, 
 	}
 	if err != nil {
 		CloseAll(listeners)
-		return Ready{}, nil, s.fail(ctx, err)
+		return nil, s.fail(ctx, err)
 	}
-	return ready, listeners, nil
+	return listeners, nil
 }
 
-func (s *Supervisor) shake(setup Setup, body []byte) (Ready, []int, error) {
+func (s *Supervisor) shake(setup Setup, body []byte) ([]int, error) {
 	f, err := s.receive(Want{Type: TypeHello})
 	if err != nil {
-		return Ready{}, nil, err
+		return nil, err
 	}
 	hello, err := DecodeHello(f.Body)
 	if err != nil {
-		return Ready{}, nil, err
+		return nil, err
 	}
 	if hello.Version != Version {
-		return Ready{}, nil, ErrVersion
+		return nil, ErrVersion
 	}
 	if err := s.conn.Send(Frame{Type: TypeSetup, Body: body}); err != nil {
-		return Ready{}, nil, err
+		return nil, err
 	}
 	listeners, err := s.listeners(setup.Listen)
 	if err != nil {
-		return Ready{}, listeners, err
+		return listeners, err
 	}
 	if f, err = s.receive(Want{Type: TypeReady}); err != nil {
-		return Ready{}, listeners, err
+		return listeners, err
 	}
-	ready, err := DecodeReady(f.Body)
-	return ready, listeners, err
+	if len(f.Body) != 0 {
+		err = ErrMalformed
+	}
+	return listeners, err
 }
 
 // listeners takes a listener for each address; with an error too they are the

@@ -18,8 +18,7 @@ func matching() (Prediction, *Posture) {
 	limits := cgroup.Limits{Memory: 1 << 20, Pids: 8, CPUQuota: 150_000, CPUPeriod: 100_000}
 	want := Prediction{
 		Shared: []string{"user"}, UIDMap: "0 5 1,7 7 1", GIDMap: "0 5 1,8 8 1", Cgroup: "/creel/x/id", Limits: limits,
-		UID: "7", GID: "8", Groups: "8", Exe: File{2, 3}, Filters: 1, OOMScoreAdj: 500, RLimits: map[string]string{"Max open files": "9 9"},
-		InitRLimits: map[string]string{"Max open files": "99 99"},
+		UID: "7", GID: "8", Groups: "8", Exe: File{2, 3}, Filters: 1, OOMScoreAdj: 500, RLimits: map[string]string{"Max open files": "9 99"},
 		Mounts: map[string]PredictedMount{"/tmp": {
 			FSTypes: []string{"tmpfs"}, With: []string{"nosuid", "nodev"}, Own: true, Root: "/",
 			Size: 4096, Inodes: 10, Dev: 4, Ino: 5, Rdev: 6, Receives: true,
@@ -28,14 +27,11 @@ func matching() (Prediction, *Posture) {
 	process := Process{
 		Pid: 100, NSPid: 1, UIDs: []string{"7", "7", "7", "7"}, GIDs: []string{"8", "8", "8", "8"}, Groups: []string{"8"},
 		NoNewPrivs: true, Seccomp: 2, Filters: 1, Exe: File{2, 3}, AtRoot: true, OOMScoreAdj: 500,
-		FDs:    []FD{{0, "/dev/null", nullDevice}, {3, "socket:[1]", 0}, {4, "socket:[2]", 0}, {8, "anon_inode:[pidfd]", 0}},
-		Limits: map[string]string{"Max open files": "9 9"},
+		FDs:    []FD{{0, "/dev/null", nullDevice}, {3, "socket:[1]", 0}, {4, "anon_inode:[eventfd]", 0}},
+		Limits: map[string]string{"Max open files": "9 99"},
 	}
-	child := process
-	process.Limits = map[string]string{"Max open files": "99 99"}
-	child.Pid, child.NSPid, child.FDs = 101, 2, []FD{{0, "/dev/null", nullDevice}, {3, "socket:[3]", 0}}
 	return want, &Posture{
-		Processes: []Process{process, child}, Namespaces: map[string]string{"pid": "pid:[1]"},
+		Processes: []Process{process}, Namespaces: map[string]string{"pid": "pid:[1]"},
 		SharedNamespaces: []string{"user"}, UIDMap: want.UIDMap, GIDMap: want.GIDMap, ProcOf: "pid:[1]",
 		Cgroups: map[string]string{"memory": "/creel/x/id"}, Limits: limits,
 		Mounts: []Mount{{Target: "/tmp", FSType: "tmpfs", Root: "/", Source: "tmpfs", Flags: []string{"rw", "nosuid", "nodev"},
@@ -47,12 +43,11 @@ func matching() (Prediction, *Posture) {
 // promised; each with why.
 var harmless = []struct{ change, why string }{
 	{`^Processes\[\d\]\.Pid: `, "a number of the host"},
-	{`^Processes\[1\]\.NSPid: `, "any number but 1, which init has"},
 	{`^Processes\[\d\]\.FDs\[\d\]\.Number: `, "what matters is what it refers to"},
 	{`^Processes\[\d\]\.FDs\[0\]\.Target: `, "the device number says that it is the null device"},
-	{`^Processes\[\d\]\.FDs\[[12]\]\.Target: longer`, "a socket's number; how many there are counts"},
-	{`^Processes\[\d\]\.FDs\[[03]\]: removed`, "having less than it may"},
-	{`^Processes\[\d\]\.FDs\[[123]\]\.Rdev: `, "not a device, by its target"},
+	{`^Processes\[\d\]\.FDs\[1\]\.Target: longer`, "a socket's number; how many there are counts"},
+	{`^Processes\[\d\]\.FDs\[[02]\]: removed`, "having less than it may"},
+	{`^Processes\[\d\]\.FDs\[[12]\]\.Rdev: `, "not a device, by its target"},
 	{`^Processes\[\d\]\.Limits\[x\]: added`, "a limit the policy says nothing of"},
 	{`^Namespaces\[x\]: added`, "what is shared or foreign is listed apart"},
 	{`^Mounts\[0\]\.Source: `, "only a name; the device and inode count"},
@@ -90,7 +85,7 @@ func TestAnyChangeOfThePostureIsADifference(t *testing.T) {
 	if _, fresh := matching(); !reflect.DeepEqual(got, fresh) {
 		t.Error("the posture is not as it was: mutations were not undone")
 	}
-	if changes < 100 {
+	if changes < 90 {
 		t.Errorf("only %d changes were tried", changes)
 	}
 }
@@ -118,13 +113,13 @@ func TestEmptyPosturesDiffer(t *testing.T) {
 
 func TestDifferencesNameWhatTheyAreAbout(t *testing.T) {
 	want, got := matching()
-	got.Processes[1].Capabilities = []string{"CapEff=0000000000200000"}
+	got.Processes[0].Capabilities = []string{"CapEff=0000000000200000"}
 	got.Mounts = append(got.Mounts, Mount{Target: "/mnt", FSType: "ext4", Flags: []string{"rw"}})
 	got.Limits.Memory = cgroup.Unlimited
 	expected := []string{
 		"mount /mnt (ext4 rw): not predicted",
 		"limit memory: want 1048576, kernel says -1",
-		"waiting child: capabilities: want , kernel says CapEff=0000000000200000",
+		"init: capabilities: want , kernel says CapEff=0000000000200000",
 	}
 	if differences := Compare(want, got); !slices.Equal(differences, expected) {
 		t.Errorf("got %q, want %q", differences, expected)

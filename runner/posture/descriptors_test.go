@@ -40,7 +40,7 @@ func TestDescriptorsOfAHostileProcessAreBounded(t *testing.T) {
 		}
 	}
 	c := &comparison{}
-	c.descriptors("init", p.FDs, 0)
+	c.descriptors(p.FDs)
 	if all := strings.Join(c.differences, "\n"); !told || !strings.Contains(all, "too long to tell") || !strings.Contains(all, "not listed") {
 		t.Errorf("differences: %s", all)
 	}

@@ -39,7 +39,6 @@ type Prediction struct {
 	Filters     int    // seccomp filters
 	OOMScoreAdj int
 	RLimits     map[string]string // soft and hard, by the names of /proc/PID/limits
-	InitRLimits map[string]string // those of PID 1
 }
 
 // PredictedMount is what must be found at one target.
@@ -84,13 +83,13 @@ func Predict(s Subject) (Prediction, error) {
 		},
 		OOMScoreAdj: spec.OOMScoreAdj,
 		RLimits:     rlimits(limits),
-		InitRLimits: rlimits(limits),
 	}
 	var own unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &own); err != nil {
 		return p, fmt.Errorf("read own limit of open files: %w", err)
 	}
-	p.InitRLimits["Max open files"] = fmt.Sprintf("%d %[1]d", max(own.Max, uint64(limits.NoFile)))
+	// The command gets the soft one as both; what is above it is creel-init's.
+	p.RLimits["Max open files"] = fmt.Sprintf("%d %d", limits.NoFile, max(own.Max, uint64(limits.NoFile)))
 	if s.Policy.UserNamespace == policy.UserNamespaceOff {
 		p.Shared = []string{"user"}
 		p.UIDMap, p.GIDMap = "0 0 4294967295", "0 0 4294967295"

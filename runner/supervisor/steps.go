@@ -82,7 +82,7 @@ func (s *Supervisor) greetInit(ctx context.Context, inv *invocation) error {
 	if inv.policy.Network != nil {
 		setup.Listen = []netip.AddrPort{inv.policy.Network.Gateway}
 	}
-	_, listeners, err := session.Handshake(ctx, setup)
+	listeners, err := session.Handshake(ctx, setup)
 	if err != nil {
 		session.Close()
 		return err

@@ -31,7 +31,7 @@ func BenchmarkSandbox(b *testing.B) {
 					check(b, err)
 					session, err := initproto.NewSupervisor(sandbox.Control)
 					check(b, err)
-					_, _, err = session.Handshake(b.Context(), initproto.Setup{})
+					_, err = session.Handshake(b.Context(), initproto.Setup{})
 					check(b, err)
 					check(b, session.Close())
 					check(b, sandbox.Pidfd.Close())

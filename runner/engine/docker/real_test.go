@@ -157,7 +157,7 @@ func (r *rig) create(id string, p *policy.Policy) box {
 	session, err := initproto.NewSupervisor(sandbox.Control)
 	check(r.t, err)
 	r.t.Cleanup(func() { session.Close(); sandbox.Pidfd.Close() })
-	_, _, err = session.Handshake(r.t.Context(), initproto.Setup{})
+	_, err = session.Handshake(r.t.Context(), initproto.Setup{})
 	check(r.t, err)
 	return box{sandbox, session}
 }
