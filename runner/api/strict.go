@@ -15,7 +15,7 @@ import (
 // check below recurses.
 const maxDepth = 64
 
-var errDepth = fmt.Errorf("nested deeper than %d", maxDepth)
+var errDepth = errors.New("nested deeper than any message of ours")
 
 // errSyntax stops the check of keys at what is no JSON; json.Unmarshal says
 // what is wrong with it.
