@@ -70,6 +70,11 @@ var ImportBans = []ImportBan{
 		Reason: "whoever uses an image needs only where it is: runner/image",
 	},
 	{
+		Not:    []string{"github.com/hashicorp/vault"},
+		Except: []Exception{{"runner/credential/vault", "the one client of a vault"}},
+		Reason: "a credential is asked for and taken back in one place",
+	},
+	{
 		Not:    []string{"github.com/seccomp/libseccomp-golang", "C"},
 		Except: []Exception{{"runner/seccomp", "libseccomp compiles the filters, in creeld only"}},
 		Reason: "cgo elsewhere would make creel slow to start and creel-init depend on a libc in the sandbox",

@@ -13,11 +13,11 @@ import (
 const resolveTimeout = 30 * time.Second
 
 // ErrNoProvider is returned for a provider that this version does not have.
-var ErrNoProvider = errors.New("no such provider in this version of creel (there are systemd:NAME and exec:HELPER ARG)")
+var ErrNoProvider = errors.New("no such provider here (there are systemd:NAME, exec:HELPER ARG and, once creel.yaml names a vault, vault:PATH#FIELD)")
 
 // Provider fetches the value that a reference names. Its errors must not
-// hold the value or any part of it. It must end soon after ctx does. One that
-// fails leaves no lease behind.
+// hold the value or any part of it. It must end soon after ctx does. A lease
+// that comes with an error is kept as any other, so that it is revoked.
 type Provider interface {
 	Fetch(ctx context.Context, ask Ask) (Grant, error)
 }
@@ -163,8 +163,8 @@ func (r *Resolver) fetch(ctx context.Context, c policy.Credential, keep Keep) (G
 		return Grant{}, ErrNoProvider
 	}
 	grant, err := provider.Fetch(ctx, Ask{Reference: c.Reference, TTL: c.TTL})
-	if err == nil && grant.Lease != (Lease{}) {
-		err = keep(c, grant.Lease)
+	if grant.Lease.Accessor != "" {
+		err = errors.Join(err, keep(c, grant.Lease))
 	}
 	if err == nil {
 		err = CheckValue(grant.Secret)

@@ -87,7 +87,7 @@ func TestOneFailureRefusesAllAndDestroysAll(t *testing.T) {
 		want []string
 	}{
 		{"provider fails", from("BAD", "fake", "missing"), []string{"BAD", "fake:missing", errFake.Error()}},
-		{"vault", from("BAD", "vault", "kv/github#token"), []string{"BAD", "vault:kv/github#token", "no such provider in this version"}},
+		{"vault", from("BAD", "vault", "kv/github#token"), []string{"BAD", "vault:kv/github#token", "no such provider here"}},
 		{"value too short", from("BAD", "fake", "short"), []string{"BAD", "fake:short", "7 bytes"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,0 +1,137 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/creel-sandbox/creel/runner/credential"
+)
+
+// tokenCreate makes tokens; below it, by the rules of a role.
+const tokenCreate = "auth/token/create"
+
+// An accessor of a lease begins with what it is the accessor of.
+const (
+	ofToken = "token/"
+	ofLease = "lease/"
+)
+
+// answer is what the server gave, and where in it the fields are.
+type answer struct {
+	secret *api.Secret
+	data   map[string]any
+}
+
+func newAnswer(secret *api.Secret) *answer {
+	if secret.Auth != nil {
+		return &answer{secret, map[string]any{"client_token": secret.Auth.ClientToken, "token": secret.Auth.ClientToken}}
+	}
+	return &answer{secret, secret.Data}
+}
+
+// tokenRequest asks for a token that ends with its TTL whatever is done with
+// it, and that can be revoked.
+func tokenRequest(ttl time.Duration) map[string]any {
+	request := map[string]any{"renewable": false, "display_name": "creel", "type": "service"}
+	if ttl > 0 {
+		request["ttl"], request["explicit_max_ttl"] = seconds(ttl), seconds(ttl)
+	}
+	return request
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%ds", max(1, int64(d/time.Second))) }
+
+// leaseOf is the lease of an answer; the zero Lease where it has none.
+func leaseOf(secret *api.Secret) credential.Lease {
+	now := time.Now()
+	switch {
+	case secret == nil:
+		return credential.Lease{}
+	case secret.Auth != nil && secret.Auth.Accessor != "":
+		return credential.Lease{Accessor: ofToken + secret.Auth.Accessor, Expires: expiry(now, secret.Auth.LeaseDuration)}
+	case secret.Auth == nil && secret.LeaseID != "":
+		return credential.Lease{Accessor: ofLease + secret.LeaseID, Expires: expiry(now, secret.LeaseDuration)}
+	}
+	return credential.Lease{}
+}
+
+func expiry(now time.Time, seconds int) time.Time {
+	if seconds <= 0 {
+		return time.Time{}
+	}
+	return now.Add(time.Duration(seconds) * time.Second)
+}
+
+// grant takes the field out of an answer, and holds its lease to the TTL.
+func (p *Provider) grant(ctx context.Context, client *api.Client, a *answer, field string, ttl time.Duration) (credential.Grant, error) {
+	grant := credential.Grant{Lease: leaseOf(a.secret)}
+	if a.secret.Auth != nil && grant.Lease.Accessor == "" {
+		return grant, errors.New("the vault made a token that cannot be revoked: choose token_type service for the role")
+	}
+	if err := p.shorten(ctx, client, &grant.Lease, ttl); err != nil {
+		return grant, err
+	}
+	value, there := a.data[field]
+	text, isText := value.(string)
+	switch {
+	case !there:
+		return grant, errors.New("find field: what is there has none of this name")
+	case !isText:
+		return grant, errors.New("read field: it is not text")
+	}
+	grant.Secret = credential.NewSecret([]byte(text))
+	if err := credential.CheckValue(grant.Secret); err != nil {
+		grant.Secret.Destroy()
+		return grant, err
+	}
+	return grant, nil
+}
+
+// shorten has a lease end within ttl. An engine gives leases as long as its
+// role says; to renew one for less ends it earlier.
+func (p *Provider) shorten(ctx context.Context, client *api.Client, lease *credential.Lease, ttl time.Duration) error {
+	if ttl <= 0 || lease.Accessor == "" || !lease.Expires.IsZero() && !lease.Expires.After(time.Now().Add(ttl+time.Second)) {
+		return nil
+	}
+	const hint = "; lower the TTL of the role in the vault, or raise ttl in the policy"
+	id, ok := strings.CutPrefix(lease.Accessor, ofLease)
+	if !ok {
+		return errors.New("the vault made a token that is valid for longer than the policy's ttl" + hint)
+	}
+	renewed, err := client.Sys().RenewWithContext(ctx, id, int(max(1, ttl/time.Second)))
+	if err != nil {
+		// %v: a denial here must not have the lease made again.
+		return fmt.Errorf("shorten the lease to the policy's ttl: %v%s", explain(ctx, err), hint)
+	}
+	if renewed == nil || renewed.LeaseDuration <= 0 || time.Duration(renewed.LeaseDuration)*time.Second > ttl+time.Second {
+		return errors.New("the vault made a lease that is longer than the policy's ttl, and did not shorten it" + hint)
+	}
+	lease.Expires = expiry(time.Now(), renewed.LeaseDuration)
+	return nil
+}
+
+// Revoke ends a lease now: the server answers once it has.
+func (p *Provider) Revoke(ctx context.Context, accessor string) error {
+	where, body := "", map[string]any{}
+	if id, ok := strings.CutPrefix(accessor, ofToken); ok {
+		where, body["accessor"] = "auth/token/revoke-accessor", id
+	} else if id, ok := strings.CutPrefix(accessor, ofLease); ok {
+		where, body["lease_id"], body["sync"] = "sys/leases/revoke", id, true
+	} else {
+		return errors.New("revoke: this is not an accessor of a vault's lease")
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Timeout, fmt.Errorf("no answer within %s", p.cfg.Timeout))
+	defer cancel()
+	return p.loggedIn(ctx, 0, func(client *api.Client) error {
+		_, err := client.Logical().WriteWithContext(ctx, where, body)
+		if err == nil || isGone(err) {
+			return nil
+		}
+		return fmt.Errorf("revoke by %s: %w", where, explain(ctx, err))
+	})
+}
