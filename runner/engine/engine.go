@@ -44,8 +44,8 @@ type Request struct {
 type Sandbox struct {
 	ID string
 	// Pid is creel-init's, on the host. Where the supervisor is its parent, its
-	// zombie is the supervisor's to reap, so the number is not reused while the
-	// sandbox is held.
+	// zombie stays until the sandbox is removed, so the number is not reused while
+	// the sandbox is held.
 	Pid int
 	// Pidfd refers to creel-init (pidfd_open(2)): readable once it has ended.
 	Pidfd *os.File

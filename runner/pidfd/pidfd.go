@@ -2,11 +2,10 @@
 // unlike its number never comes to mean another.
 //
 // It imports the standard library and golang.org/x/sys only. It never starts a
-// process, and looks for none: what it is given, it holds, ends or collects.
+// process, and looks for none: what it is given, it holds, ends or waits for.
 package pidfd
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -48,27 +47,6 @@ func Wait(f *os.File) error {
 func readable(fd uintptr) bool {
 	ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 	return err == nil && ready > 0
-}
-
-// Reap waits for the process to end and collects it, where it is a child. Of
-// somebody else's, or of one that was collected before, ECHILD says that there
-// is nothing to collect (waitid(2)).
-func Reap(f *os.File) error {
-	err := Wait(f)
-	control, controlErr := f.SyscallConn()
-	if controlErr != nil {
-		return err
-	}
-	waitErr := error(unix.EINTR)
-	controlErr = control.Control(func(fd uintptr) {
-		for waitErr == unix.EINTR {
-			waitErr = unix.Waitid(unix.P_PIDFD, int(fd), nil, unix.WEXITED|unix.WNOHANG, nil)
-		}
-	})
-	if waitErr == unix.ECHILD || controlErr != nil {
-		waitErr = nil
-	}
-	return errors.Join(err, controlErr, waitErr)
 }
 
 // Kill sends SIGKILL. A process that has ended already, or whose descriptor is

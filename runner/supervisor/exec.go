@@ -48,7 +48,7 @@ func (s *Supervisor) Exec(ctx context.Context, peer server.Peer, req *api.ExecRe
 	// The init's end is the end of every process in the sandbox, and so of
 	// every writer to its pipes.
 	inv.stop(api.ReasonExited)
-	if err := pidfd.Reap(inv.sandbox.Pidfd); err != nil {
+	if err := pidfd.Wait(inv.sandbox.Pidfd); err != nil {
 		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Error("waiting for the init failed")
 	}
 	inv.output.drain(ctx.Done(), inv.abandoned)

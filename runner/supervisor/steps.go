@@ -58,13 +58,12 @@ func (s *Supervisor) createSandbox(ctx context.Context, inv *invocation) error {
 	return nil
 }
 
-// removeSandbox ends whatever still runs, waits for the init so that no
-// zombie and no reused pid is left, and removes the container, for which
-// nobody waits.
+// removeSandbox ends whatever still runs, waits for the init, and removes the
+// container with the init's zombie, for which nobody waits.
 func (s *Supervisor) removeSandbox(inv *invocation) error {
 	pidfd.Kill(inv.sandbox.Pidfd)
 	inv.sandbox.Control.Close() // a session has closed it already
-	err := pidfd.Reap(inv.sandbox.Pidfd)
+	err := pidfd.Wait(inv.sandbox.Pidfd)
 	s.lull.wait()
 	return errors.Join(
 		err,

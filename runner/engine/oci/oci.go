@@ -86,7 +86,7 @@ func New(cfg Config) (*Engine, error) {
 
 // Close removes the engine's own directories, which hold no sandbox any more.
 func (e *Engine) Close() error {
-	e.orphans.close()
+	e.orphans.close(e)
 	return errors.Join(e.stdio.Close(), os.Remove(e.bundles()), os.RemoveAll(e.runtimeRoot()))
 }
 

@@ -140,11 +140,12 @@ func (o *orphans) collect(e *Engine) {
 	}
 }
 
-// close looks no more: the next engine of the process knows nothing of this
+// close looks a last time: the next engine of the process knows nothing of this
 // one's runs, nor this one of its.
-func (o *orphans) close() {
+func (o *orphans) close(e *Engine) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	e.collectOrphans()
 	o.closed = true
 }
 
@@ -153,14 +154,16 @@ func (o *orphans) close() {
 // init of runc ends by itself when its runc is killed. What is waited for
 // leads its process group, or is in the supervisor's: inits that were
 // adopted, helpers, and runs under way. An init that nobody adopted, because
-// its launch was given up when it had already begun, is an orphan too.
+// its launch was given up when it had already begun, is an orphan too, and so
+// is one whose sandbox is removed: collected as soon as it has ended, it would
+// have the kernel spin until its last thread has left /proc.
 func (e *Engine) collectOrphans() {
 	for _, pid := range children() {
 		if !ended(pid) {
 			continue
 		}
 		stat, err := kernelfile.Read(kernelfile.Path, fmt.Sprintf("/proc/%d/stat", pid))
-		if err == nil && e.orphaned(pid, stat) {
+		if e.adopted.take(pid) || err == nil && e.orphaned(pid, stat) {
 			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}
 	}
@@ -194,10 +197,12 @@ func (e *Engine) orphaned(pid int, stat string) bool {
 		name == filepath.Base(rootfs.InitTarget) && !e.adopted.has(pid)
 }
 
-// adopted are the inits that a supervisor holds, by the id of their sandbox.
+// adopted are the inits that a supervisor holds, by the id of their sandbox,
+// and those that are left to be collected since it was removed.
 type adopted struct {
 	mu   sync.Mutex
 	pids map[string]int
+	left map[int]bool
 }
 
 func (a *adopted) add(id string, pid int) {
@@ -209,10 +214,27 @@ func (a *adopted) add(id string, pid int) {
 	a.pids[id] = pid
 }
 
-func (a *adopted) drop(id string) {
+// leave holds the init of a sandbox no more. One that is collected already is
+// not left: its number may be another's by now.
+func (a *adopted) leave(id string, collected []int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if pid, held := a.pids[id]; held && !slices.Contains(collected, pid) {
+		if a.left == nil {
+			a.left = map[int]bool{}
+		}
+		a.left[pid] = true
+	}
 	delete(a.pids, id)
+}
+
+// take says whether an init is left, to be collected now.
+func (a *adopted) take(pid int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	left := a.left[pid]
+	delete(a.left, pid)
+	return left
 }
 
 func (a *adopted) holds(id string) bool {
@@ -230,7 +252,7 @@ func (a *adopted) has(pid int) bool {
 			return true
 		}
 	}
-	return false
+	return a.left[pid]
 }
 
 // runs are the processes of the runtime that are waited for.

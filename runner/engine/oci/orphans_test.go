@@ -63,6 +63,11 @@ func TestOnlyOrphansAreCollected(t *testing.T) {
 			t.Errorf("%s: %v", c.what, got)
 		}
 	}
+	e.adopted.add("another", 55)
+	e.adopted.leave("another", []int{55})
+	if e.adopted.leave("id", nil); !e.adopted.take(66) || e.adopted.take(66) || e.adopted.take(55) {
+		t.Error("of the inits whose sandboxes are removed, those that are not collected yet are not left, once")
+	}
 }
 
 // A sandbox that exists is not harmed by a second one that wants its ID.

@@ -17,7 +17,7 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 	}
 	pids, err := e.cfg.Cgroups.End(ctx, id)
 	if !e.adopted.holds(id) {
-		if pid, err := e.recordedPid(id); err == nil {
+		if pid, err := e.recordedPid(id); err == nil && !e.adopted.has(pid) {
 			pids = append(pids, pid) // of a launch that was given up: perhaps dead, and in no group any more
 		}
 	}
@@ -33,7 +33,7 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 	for _, pid := range pids {
 		collect(pid)
 	}
-	e.adopted.drop(id)
+	e.adopted.leave(id, pids)
 	e.orphans.collect(e)
 	return nil
 }
