@@ -10,13 +10,17 @@ import (
 // them at every start took a third of its time.
 type pattern struct {
 	text     string
-	compiled func() *regexp.Regexp
+	once     sync.Once
+	compiled *regexp.Regexp
 }
 
-func matching(text string) *pattern {
-	return &pattern{text, sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })}
+func matching(text string) *pattern { return &pattern{text: text} }
+
+func (p *pattern) expression() *regexp.Regexp {
+	p.once.Do(func() { p.compiled = regexp.MustCompile(p.text) })
+	return p.compiled
 }
 
 func (p *pattern) String() string                  { return p.text }
-func (p *pattern) MatchString(text string) bool    { return p.compiled().MatchString(text) }
-func (p *pattern) submatches(text string) []string { return p.compiled().FindStringSubmatch(text) }
+func (p *pattern) MatchString(text string) bool    { return p.expression().MatchString(text) }
+func (p *pattern) submatches(text string) []string { return p.expression().FindStringSubmatch(text) }
