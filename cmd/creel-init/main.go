@@ -44,8 +44,8 @@ func main() {
 	// Before all else, so that nothing can look in: no ptrace(2), no core,
 	// and /proc/PID/{mem,environ,fd,exe} closed to the same user.
 	err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	// One thread at a time runs Go code here. Where more may, the Go runtime
-	// keeps looking for work for 10 ms after each of them went to sleep.
+	// One thread at a time runs Go code here. Where more may, the Go runtime's
+	// monitor wakes every 20 µs and more for 10 ms after each call that blocks.
 	runtime.GOMAXPROCS(1)
 	if err == nil {
 		err = runInit()
