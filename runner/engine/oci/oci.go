@@ -61,6 +61,7 @@ type Config struct {
 type Engine struct {
 	cfg     Config
 	stdio   *os.File
+	sealed  sealed
 	runs    runs
 	adopted adopted
 	orphans orphans
@@ -70,8 +71,8 @@ var _ engine.Engine = (*Engine)(nil)
 
 // New prepares the state directories.
 func New(cfg Config) (*Engine, error) {
-	e := &Engine{cfg: cfg}
-	for _, dir := range []string{e.bundles(), e.runtimeRoot()} {
+	e := &Engine{cfg: cfg, sealed: sealed{path: cfg.Runtime, link: filepath.Join(cfg.StateDir, "runtime", filepath.Base(cfg.Runtime))}}
+	for _, dir := range []string{e.bundles(), e.runtimeRoot(), filepath.Dir(e.sealed.link)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make state directory: %w", err)
 		}
@@ -87,7 +88,8 @@ func New(cfg Config) (*Engine, error) {
 // Close removes the engine's own directories, which hold no sandbox any more.
 func (e *Engine) Close() error {
 	e.orphans.close(e)
-	return errors.Join(e.stdio.Close(), os.Remove(e.bundles()), os.RemoveAll(e.runtimeRoot()))
+	return errors.Join(e.sealed.close(), e.stdio.Close(),
+		os.Remove(e.bundles()), os.RemoveAll(e.runtimeRoot()), os.Remove(filepath.Dir(e.sealed.link)))
 }
 
 func (e *Engine) bundles() string          { return filepath.Join(e.cfg.StateDir, "sandboxes") }
@@ -251,7 +253,7 @@ func (e *Engine) runtime(ctx context.Context, id string, files []*os.File, args 
 	}
 	defer leash.close()
 	global := []string{"--root", e.runtimeRoot(), "--log", e.logPath(id), "--log-format", "json"}
-	cmd := exec.CommandContext(ctx, e.cfg.Runtime, append(global, args...)...)
+	cmd := exec.CommandContext(ctx, e.sealed.executable(), append(global, args...)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdio, e.stdio, e.stdio
 	cmd.ExtraFiles = append(files, leash.held)
