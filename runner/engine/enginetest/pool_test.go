@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -22,8 +23,9 @@ func TestSandboxMadeAheadHoldsNothingOfACommand(t *testing.T) {
 		s.Stocked("secretive")
 		for range 3 {
 			run := s.begin(t, "secretive", "sh", "-c", `printf 'ready\t""\n'; read x; : `+canary+"-argument")
-			list := s.pids()
-			if control := memoryOf(t, list["running"]); !strings.Contains(control, secret) || !strings.Contains(control, canary+"-argument") {
+			// Its output may be here before the list says that it runs.
+			s.Eventually("the command is listed as running", func() bool { return len(s.pids()["running"]) > 0 })
+			if control := memoryOf(t, s.pids()["running"]); !strings.Contains(control, secret) || !strings.Contains(control, canary+"-argument") {
 				t.Error("control: what runs has neither")
 			}
 			s.Stocked("secretive")
@@ -67,11 +69,16 @@ func memoryOf(t *testing.T, pids []int) string {
 	t.Helper()
 	var found bytes.Buffer
 	for _, pid := range pids {
-		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
-		if err != nil {
-			t.Fatal(err)
+		lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // any thread may have forked
+		if err != nil || len(lists) == 0 {
+			t.Fatalf("children of %d: %v", pid, err)
 		}
-		for _, one := range append(strings.Fields(string(children)), fmt.Sprint(pid)) {
+		family := []string{fmt.Sprint(pid)}
+		for _, list := range lists {
+			children, _ := os.ReadFile(list) // of a thread that has ended: none
+			family = append(family, strings.Fields(string(children))...)
+		}
+		for _, one := range family {
 			for _, name := range []string{"cmdline", "environ"} {
 				data, _ := os.ReadFile("/proc/" + one + "/" + name)
 				found.Write(data)
