@@ -19,12 +19,12 @@ func TestPsListsForPeopleAndForPrograms(t *testing.T) {
 	r := newRig(t)
 	empty := r.run(t, "ps")
 	empty.want(t, 0)
-	if fields := strings.Fields(empty.stdout); strings.Join(fields, " ") != "ID POLICY COMMAND CALLER CREATED STATE PIDS WEAKER" {
+	if fields := strings.Fields(empty.stdout); strings.Join(fields, " ") != "ID POLICY COMMAND CALLER CREATED STATE PIDS LEASES WEAKER" {
 		t.Errorf("header %q", empty.stdout)
 	}
 	r.running(t, "exec", "--session", "s1", "--", "sh", "-c", "echo; exec sleep 1000")
 	lines := strings.Split(r.run(t, "ps").stdout, "\n")
-	if len(lines) != 3 || !regexp.MustCompile(`^000000000001 +exec-default +"sh -c echo; exec sleep 1000" +0 +(less than a second|[12] seconds?) ago +running +1 +-$`).MatchString(lines[1]) {
+	if len(lines) != 3 || !regexp.MustCompile(`^000000000001 +exec-default +"sh -c echo; exec sleep 1000" +0 +(less than a second|[12] seconds?) ago +running +1 +- +-$`).MatchString(lines[1]) {
 		t.Errorf("rows %q", lines)
 	}
 	var reply api.PsReply
@@ -159,6 +159,7 @@ type endedOne struct{ servertest.Host }
 func (*endedOne) Ps(context.Context, bool) (*api.PsReply, error) {
 	return &api.PsReply{Sandboxes: []api.Sandbox{{
 		ID: strings.Repeat("ab", 32), Policy: "p", State: "ended", Caller: "openclaw", Created: time.Now().Add(-3 * time.Hour),
+		Leases: []api.Lease{{State: "live"}, {State: "revoked"}, {State: "live"}},
 		Weaker: []string{"userNamespace: off"}, Result: &api.Result{Reason: api.ReasonOOM, ExitCode: 137},
 	}}}, nil
 }
@@ -166,7 +167,7 @@ func (*endedOne) Ps(context.Context, bool) (*api.PsReply, error) {
 func TestPsShowsHowOneEndedAndItsWeakerModes(t *testing.T) {
 	backend := &endedOne{}
 	out := rigOf(t, &backend.Host, backend).run(t, "ps", "-a").stdout
-	if !regexp.MustCompile(`\nabababababab +p +- +openclaw +3 hours ago +ended \(oom, 137\) +0 +userNamespace: off\n`).MatchString(out) {
+	if !regexp.MustCompile(`\nabababababab +p +- +openclaw +3 hours ago +ended \(oom, 137\) +0 +2 live, 1 revoked +userNamespace: off\n`).MatchString(out) {
 		t.Errorf("listing %q", out)
 	}
 }

@@ -28,6 +28,7 @@ func newApp() *cli.App {
 			newExecCommand(),
 			newPsCommand(),
 			newKillCommand(),
+			newCredentialCommand(),
 			newInspectCommand(),
 			newLogsCommand(),
 			newStatsCommand(),

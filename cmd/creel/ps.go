@@ -46,7 +46,7 @@ func runPs(c *cli.Context) error {
 	for i := range reply.Sandboxes {
 		rows = append(rows, psRow(&reply.Sandboxes[i], time.Now()))
 	}
-	return printTable(os.Stdout, []string{"ID", "POLICY", "COMMAND", "CALLER", "CREATED", "STATE", "PIDS", "WEAKER"}, rows)
+	return printTable(os.Stdout, []string{"ID", "POLICY", "COMMAND", "CALLER", "CREATED", "STATE", "PIDS", "LEASES", "WEAKER"}, rows)
 }
 
 func psRow(s *api.Sandbox, now time.Time) []string {
@@ -64,8 +64,23 @@ func psRow(s *api.Sandbox, now time.Time) []string {
 	}
 	return []string{
 		shortID(s.ID), s.Policy, command, orDash(s.Caller), created, state,
-		strconv.Itoa(s.Processes), orDash(strings.Join(s.Weaker, ",")),
+		strconv.Itoa(s.Processes), orDash(leaseStates(s.Leases)), orDash(strings.Join(s.Weaker, ",")),
 	}
+}
+
+// leaseStates counts the leases of a sandbox by their state.
+func leaseStates(leases []api.Lease) string {
+	var states []string
+	count := map[string]int{}
+	for _, l := range leases {
+		if count[l.State]++; count[l.State] == 1 {
+			states = append(states, l.State)
+		}
+	}
+	for i, state := range states {
+		states[i] = fmt.Sprintf("%d %s", count[state], state)
+	}
+	return strings.Join(states, ", ")
 }
 
 func orDash(s string) string {

@@ -14,7 +14,6 @@ import (
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/profiles"
 	"github.com/creel-sandbox/creel/runner/cgroup"
-	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/engine/docker"
 	"github.com/creel-sandbox/creel/runner/engine/oci"
@@ -61,12 +60,12 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 	if err != nil {
 		return nil, err
 	}
-	credentials, err := openCredentials()
+	credentials, leases, err := d.openCredentials(cfg)
 	if err != nil {
 		return nil, err
 	}
 	d.supervisor, err = supervisor.New(ctx, supervisor.Config{
-		Engines: engines, Cgroups: groups, Credentials: credentials, InitPath: cfg.InitPath,
+		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, InitPath: cfg.InitPath,
 		Load: loader(configPath, cfg), Log: log,
 	})
 	if err != nil {
@@ -171,18 +170,6 @@ func openOCI(cfg *policy.Config, groups *cgroup.Hierarchy, stage *rootfs.Stage, 
 		Runtime: runtime, StateDir: cfg.RuntimeDir, Cgroups: groups, Seccomp: floor, Lock: lock,
 		Stage: stage, InitPath: cfg.InitPath,
 	})
-}
-
-// openCredentials makes the providers that a policy's "from" can name.
-func openCredentials() (*credential.Resolver, error) {
-	helper, err := credential.NewExec()
-	if err != nil {
-		return nil, err
-	}
-	return credential.New(map[string]credential.Provider{
-		"systemd": credential.NewSystemd(os.Getenv("CREDENTIALS_DIRECTORY")), // systemd.exec(5), Credentials
-		"exec":    helper,
-	}), nil
 }
 
 // findRuntime looks for the runtime in the directories of the system only,

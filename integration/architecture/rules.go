@@ -70,6 +70,10 @@ var ImportBans = []ImportBan{
 		Reason: "whoever uses an image needs only where it is: runner/image",
 	},
 	{
+		From: []string{"runner/lease"}, Not: []string{Module + "/runner/credential/vault", "net/http"},
+		Reason: "it knows of a lease by what name it is revoked, and nothing of who does",
+	},
+	{
 		Not:    []string{"github.com/hashicorp/vault"},
 		Except: []Exception{{"runner/credential/vault", "the one client of a vault"}},
 		Reason: "a credential is asked for and taken back in one place",

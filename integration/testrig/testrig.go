@@ -87,8 +87,8 @@ func Start(t testing.TB, o Options) *Rig {
 	check(t, os.Mkdir(r.Workspace, 0o755))
 	check(t, os.Chown(r.Workspace, User, User))
 	check(t, os.Mkdir(r.Policies, 0o755))
-	r.WriteConfig(fmt.Sprintf("runtimeDir: %s/run\npolicyDir: %s\nauditDir: %s/audit\ninitPath: %s/creel-init\ngroup: nogroup\n%s%s",
-		dir, r.Policies, dir, r.bin, r.Target.config(), o.Config))
+	r.WriteConfig(fmt.Sprintf("runtimeDir: %s/run\npolicyDir: %s\nauditDir: %s/audit\nstateDir: %s/state\ninitPath: %s/creel-init\ngroup: nogroup\n%s%s",
+		dir, r.Policies, dir, dir, r.bin, r.Target.config(), o.Config))
 	r.WritePolicy("exec-default", r.PolicyText("exec-default", o.Policy))
 	r.StartSupervisor()
 	t.Cleanup(func() { r.StopSupervisor() })

@@ -15,7 +15,32 @@ type Sandbox struct {
 	Created   time.Time `json:"created"`
 	Processes int       `json:"processes"`
 	Weaker    []string  `json:"weaker,omitempty"` // weaker modes the policy named
+	Leases    []Lease   `json:"leases,omitempty"`
 	Result    *Result   `json:"result,omitempty"`
+}
+
+// Lease is the right of one credential to exist.
+type Lease struct {
+	Sandbox  string    `json:"sandbox,omitempty"`
+	Policy   string    `json:"policy,omitempty"`
+	Variable string    `json:"variable,omitempty"`
+	Provider string    `json:"provider"`
+	State    string    `json:"state"` // live, revoking, revoked, expired
+	Expires  time.Time `json:"expires,omitzero"`
+	Problem  string    `json:"problem,omitempty"` // why the last try to revoke it failed
+}
+
+// RevokeRequest names leases by their sandboxes, by a policy, or all of them.
+type RevokeRequest struct {
+	IDs    []string `json:"ids,omitempty"`
+	Policy string   `json:"policy,omitempty"`
+	All    bool     `json:"all,omitempty"`
+}
+
+// RevokeReply lists the leases that were meant; one that could not be revoked
+// yet is in the state revoking.
+type RevokeReply struct {
+	Leases []Lease `json:"leases"`
 }
 
 // PsReply lists sandboxes; Notices says what an operator must know (such as

@@ -49,4 +49,5 @@ const (
 	RouteDoctor  = "doctor"
 	RouteVersion = "version"
 	RoutePolicy  = "policy"
+	RouteRevoke  = "revoke"
 )

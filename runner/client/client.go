@@ -64,6 +64,11 @@ func (c *Client) Kill(ctx context.Context, req api.KillRequest) (*api.KillReply,
 	return ask[api.KillReply](ctx, c.adminSocket(), api.RouteKill, req)
 }
 
+// Revoke takes credentials back.
+func (c *Client) Revoke(ctx context.Context, req api.RevokeRequest) (*api.RevokeReply, error) {
+	return ask[api.RevokeReply](ctx, c.adminSocket(), api.RouteRevoke, req)
+}
+
 // Inspect tells everything known of one sandbox.
 func (c *Client) Inspect(ctx context.Context, id string) (*api.InspectReply, error) {
 	return ask[api.InspectReply](ctx, c.adminSocket(), api.RouteInspect, api.IDRequest{ID: id})

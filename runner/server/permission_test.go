@@ -8,7 +8,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/server/servertest"
 )
 
-var adminRoutes = []string{api.RoutePs, api.RouteKill, api.RouteInspect, api.RouteLogs, api.RouteStats, api.RouteDoctor}
+var adminRoutes = []string{api.RoutePs, api.RouteKill, api.RouteInspect, api.RouteLogs, api.RouteStats, api.RouteDoctor, api.RouteRevoke}
 
 func TestAdminRoutesAreForAdminsAndNameTheCure(t *testing.T) {
 	s, sockets := servertest.Serve(t, server.Options{Backend: &servertest.Host{}, ConfigPath: "/srv/creel.yaml"})
@@ -84,17 +84,19 @@ func TestRequestsThatMeanNothingAreRefused(t *testing.T) {
 		request api.Request
 		words   string
 	}{
-		"no route":        {api.Request{}, `no route ""`},
-		"unknown route":   {api.Request{Route: "audit"}, `no route "audit"`},
-		"empty ID":        {api.Request{Route: api.RouteInspect, Body: body(t, api.IDRequest{})}, "an ID is empty"},
-		"logs of no ID":   {api.Request{Route: api.RouteLogs}, "an ID is empty"},
-		"stats of no ID":  {api.Request{Route: api.RouteStats, Body: body(t, api.StatsRequest{IDs: []string{""}})}, "an ID is empty"},
-		"kill of nothing": {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{Signal: 9})}, "either IDs or all"},
-		"kill of both":    {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{Signal: 9, All: true, IDs: []string{"a"}})}, "either IDs or all"},
-		"kill of no ID":   {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{Signal: 9, IDs: []string{"a", ""}})}, "an ID is empty"},
-		"no signal":       {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{All: true})}, "no signal 0"},
-		"signal 65":       {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{All: true, Signal: 65})}, "no signal 65"},
-		"exec, no pipes":  {api.Request{Route: api.RouteExec}, "takes 3 descriptors, and 0 came"},
+		"no route":          {api.Request{}, `no route ""`},
+		"unknown route":     {api.Request{Route: "audit"}, `no route "audit"`},
+		"empty ID":          {api.Request{Route: api.RouteInspect, Body: body(t, api.IDRequest{})}, "an ID is empty"},
+		"logs of no ID":     {api.Request{Route: api.RouteLogs}, "an ID is empty"},
+		"stats of no ID":    {api.Request{Route: api.RouteStats, Body: body(t, api.StatsRequest{IDs: []string{""}})}, "an ID is empty"},
+		"kill of nothing":   {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{Signal: 9})}, "either IDs or all"},
+		"kill of both":      {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{Signal: 9, All: true, IDs: []string{"a"}})}, "either IDs or all"},
+		"revoke of nothing": {api.Request{Route: api.RouteRevoke}, "either IDs, a policy or all"},
+		"revoke of both":    {api.Request{Route: api.RouteRevoke, Body: body(t, api.RevokeRequest{All: true, Policy: "p"})}, "either IDs, a policy or all"},
+		"kill of no ID":     {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{Signal: 9, IDs: []string{"a", ""}})}, "an ID is empty"},
+		"no signal":         {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{All: true})}, "no signal 0"},
+		"signal 65":         {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{All: true, Signal: 65})}, "no signal 65"},
+		"exec, no pipes":    {api.Request{Route: api.RouteExec}, "takes 3 descriptors, and 0 came"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, wire := connect(t, sockets.Admin)

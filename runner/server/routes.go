@@ -34,6 +34,7 @@ var routes = map[string]route{
 	api.RouteLogs:    {serve: serveLogs},
 	api.RouteStats:   {serve: answer(stats)},
 	api.RouteDoctor:  {serve: answer(doctor)},
+	api.RouteRevoke:  {serve: answer(revoke)},
 }
 
 // permitted looks a request up and refuses what its caller may not have.
@@ -107,6 +108,26 @@ func kill(ctx context.Context, c *call, body *api.KillRequest) (*api.KillReply, 
 		return nil, api.BadRequest("a signal's number is 1 to 64", "there is no signal %d", body.Signal)
 	}
 	return c.server.options.Backend.Kill(ctx, body)
+}
+
+func revoke(ctx context.Context, c *call, body *api.RevokeRequest) (*api.RevokeReply, error) {
+	ways := 0
+	for _, given := range []bool{len(body.IDs) > 0, body.Policy != "", body.All} {
+		if given {
+			ways++
+		}
+	}
+	if ways != 1 {
+		return nil, api.BadRequest("name sandboxes, a policy, or use --all", "revoke takes either IDs, a policy or all")
+	}
+	if slices.Contains(body.IDs, "") {
+		return nil, errNoID
+	}
+	revoker, ok := c.server.options.Backend.(CredentialRevoker)
+	if !ok {
+		return nil, &api.Error{Code: api.CodeUnsupported, Message: "this supervisor keeps no leases"}
+	}
+	return revoker.RevokeCredentials(ctx, body)
 }
 
 // errNoID refuses the empty ID, which is a prefix of every other.

@@ -63,6 +63,11 @@ type Backend interface {
 	Version(ctx context.Context) *api.VersionReply
 }
 
+// CredentialRevoker is a Backend that can take credentials back.
+type CredentialRevoker interface {
+	RevokeCredentials(ctx context.Context, req *api.RevokeRequest) (*api.RevokeReply, error)
+}
+
 // PolicyLister is a Backend that can say which policies a caller may run.
 type PolicyLister interface {
 	Policies(ctx context.Context, peer Peer) (*api.PolicyReply, error)

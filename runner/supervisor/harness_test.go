@@ -27,6 +27,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/engine/oci"
 	"github.com/creel-sandbox/creel/runner/host"
 	"github.com/creel-sandbox/creel/runner/image"
+	"github.com/creel-sandbox/creel/runner/lease"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
 	"github.com/creel-sandbox/creel/runner/spec"
@@ -127,6 +128,12 @@ func newRig(t *testing.T, o options) *rig {
 	cfg := Config{Load: func() (*Declared, error) { return r.load() }, Log: logrus.New(), InitPath: initBinary,
 		Credentials: credential.New(map[string]credential.Provider{"exec": o.provider})}
 	cfg.Log.SetOutput(r.log)
+	revokers := map[string]credential.Revoker{}
+	if revoker, ok := o.provider.(credential.Revoker); ok {
+		revokers["exec"] = revoker
+	}
+	cfg.Leases, err = lease.Open(dir+"/leases", revokers, cfg.Log)
+	check(t, err)
 	cfg.Cgroups, r.oci = r.engine(o)
 	if o.wrap != nil {
 		r.oci = o.wrap(r.oci)

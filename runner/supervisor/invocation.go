@@ -15,6 +15,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/initproto"
+	"github.com/creel-sandbox/creel/runner/lease"
 	"github.com/creel-sandbox/creel/runner/network"
 	"github.com/creel-sandbox/creel/runner/pidfd"
 	"github.com/creel-sandbox/creel/runner/rootfs"
@@ -44,6 +45,7 @@ type invocation struct {
 	session  *initproto.Supervisor
 	relay    *network.Relay
 	secrets  []credential.Resolved
+	leases   *lease.Holding // nil while there are none
 	output   *output
 	logs     *tail
 	listener *os.File
@@ -157,6 +159,9 @@ func (inv *invocation) describe() api.Sandbox {
 	}
 	if inv.sandbox != nil {
 		row.Pid = inv.sandbox.Pid
+	}
+	if inv.leases != nil {
+		row.Leases = told(inv.leases.List())
 	}
 	if row.State == stateWarm && inv.reason != "" {
 		row.State = "ending"

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/api"
-	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/initproto"
 	"github.com/creel-sandbox/creel/runner/network"
@@ -150,24 +149,6 @@ func (s *Supervisor) stopGateway(inv *invocation) error {
 	if inv.relay != nil {
 		inv.relay.Close()
 	}
-	return nil
-}
-
-func (s *Supervisor) fetchCredentials(ctx context.Context, inv *invocation) error {
-	if len(inv.policy.Credentials) == 0 {
-		return nil
-	}
-	secrets, err := s.cfg.Credentials.Resolve(ctx, inv.policy.Credentials, nil)
-	if err != nil {
-		return &api.Error{Code: "credential", Message: err.Error(), ExitCode: api.ExitFailed,
-			Hint: "the command was not run; check the credential's source as the supervisor's user"}
-	}
-	inv.secrets = secrets
-	return nil
-}
-
-func (s *Supervisor) dropCredentials(inv *invocation) error {
-	credential.DestroyAll(inv.secrets)
 	return nil
 }
 

@@ -28,6 +28,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/lease"
 	"github.com/creel-sandbox/creel/runner/server"
 )
 
@@ -50,6 +51,7 @@ type Config struct {
 	Engines     map[policy.Engine]engine.Engine
 	Cgroups     *cgroup.Hierarchy
 	Credentials *credential.Resolver
+	Leases      *lease.Book
 	// InitPath is creel-init, for the doctor to look at.
 	InitPath string
 	// Load reads creel.yaml and the policies anew.

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/credential/vault"
+	"github.com/creel-sandbox/creel/runner/host"
+	"github.com/creel-sandbox/creel/runner/lease"
+)
+
+// revokeTimeout bounds how long a stop waits for leases to be revoked; the
+// next start revokes the rest.
+const revokeTimeout = 10 * time.Second
+
+// openCredentials makes the providers that a policy's "from" can name, and the
+// book of what they lease.
+func (d *daemon) openCredentials(cfg *policy.Config) (*credential.Resolver, *lease.Book, error) {
+	helper, err := credential.NewExec()
+	if err != nil {
+		return nil, nil, err
+	}
+	systemd := credential.NewSystemd(os.Getenv("CREDENTIALS_DIRECTORY")) // systemd.exec(5), Credentials
+	providers := map[string]credential.Provider{policy.ProviderSystemd: systemd, policy.ProviderExec: helper}
+	revokers := map[string]credential.Revoker{}
+	var book *lease.Book
+	dir := ""
+	if cfg.Vault != nil {
+		dir = filepath.Join(cfg.StateDir, "leases")
+		if err := d.lockLeases(dir); err != nil {
+			return nil, nil, err
+		}
+		// No Fetch comes before the book is open.
+		late := func(l credential.Lease) { book.Discard(policy.ProviderVault, l) }
+		v, err := openVault(cfg.Vault, systemd, late)
+		if err != nil {
+			return nil, nil, err
+		}
+		d.onClose(func() error {
+			ctx, cancel := context.WithTimeout(context.Background(), cfg.Vault.Timeout)
+			defer cancel()
+			return v.Close(ctx)
+		})
+		providers[policy.ProviderVault], revokers[policy.ProviderVault] = v, v
+	}
+	if book, err = lease.Open(dir, revokers, d.log); err != nil {
+		return nil, nil, err
+	}
+	d.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), revokeTimeout)
+		defer cancel()
+		return book.Close(ctx)
+	})
+	return credential.New(providers), book, nil
+}
+
+// lockLeases takes the book of leases: another supervisor would revoke what
+// this one's sandboxes use.
+func (d *daemon) lockLeases(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil { // its images are below it too
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make book of leases: %w", err)
+	}
+	lock, err := host.Lock(dir, lockWait)
+	if err != nil {
+		return err
+	}
+	d.onClose(lock.Close)
+	return nil
+}
+
+func openVault(cfg *policy.Vault, systemd *credential.Systemd, late func(credential.Lease)) (*vault.Provider, error) {
+	return vault.New(vault.Config{
+		Address: cfg.Address, CAFile: cfg.CAFile, Namespace: cfg.Namespace, RoleID: cfg.RoleID, Login: cfg.Login,
+		Timeout: cfg.Timeout, Late: late,
+		Credential: func() (credential.Secret, error) {
+			secret, err := systemd.Read(cfg.Credential)
+			if err != nil {
+				return credential.Secret{}, fmt.Errorf("read systemd credential %s: %w", cfg.Credential, err)
+			}
+			return secret, nil
+		},
+	})
+}
