@@ -83,6 +83,10 @@ func (b bounded) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, &redirectError{response.StatusCode}
 	}
 	response.Body = &boundedBody{response.Body, maxBody}
+	if response.StatusCode == http.StatusNotFound && request.Method == http.MethodGet {
+		_ = response.Body.Close() // the library would take data from it
+		response.Body = http.NoBody
+	}
 	return response, nil
 }
 
