@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/creel-sandbox/creel/policy"
@@ -20,6 +21,14 @@ var ErrNoProvider = errors.New("no such provider here (there are systemd:NAME, e
 // that comes with an error is kept as any other, so that it is revoked.
 type Provider interface {
 	Fetch(ctx context.Context, ask Ask) (Grant, error)
+}
+
+// Bundler is a Provider whose references are PATH#FIELD, and whose fields of
+// one path belong together, as a user and a password made for it do.
+type Bundler interface {
+	// FetchFields is Fetch for several fields of one path: one value each, all
+	// with the same lease, or an error and, where there is one, a lease.
+	FetchFields(ctx context.Context, path string, fields []string, ttl time.Duration) ([]Secret, Lease, error)
 }
 
 // Ask is what a provider is asked for.
@@ -87,11 +96,12 @@ func New(providers map[string]Provider) *Resolver {
 // up or the caller gone.
 var errNoAnswer = errors.New("wait for provider: no answer in time")
 
-// fetched is the outcome of one Fetch.
+// fetched is the outcome of one question: a value for each of the credentials.
 type fetched struct {
-	index int
-	grant Grant
-	err   error
+	of      []int
+	secrets []Secret
+	lease   Lease
+	err     error
 }
 
 // Resolve fetches all credentials at once, in at most 30 s, and returns them
@@ -101,11 +111,12 @@ type fetched struct {
 func (r *Resolver) Resolve(ctx context.Context, credentials []policy.Credential, keep Keep) ([]Resolved, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	results := make(chan fetched, len(credentials))
-	for i, c := range credentials {
+	questions := r.questions(credentials)
+	results := make(chan fetched, len(questions))
+	for _, of := range questions {
 		go func() {
-			grant, err := r.fetch(ctx, c, keep)
-			results <- fetched{i, grant, err}
+			secrets, lease, err := r.fetch(ctx, credentials, of, keep)
+			results <- fetched{of, secrets, lease, err}
 		}()
 	}
 	resolved := make([]Resolved, len(credentials))
@@ -114,7 +125,7 @@ func (r *Resolver) Resolve(ctx context.Context, credentials []policy.Credential,
 		resolved[i].Env = c.Env
 		failures[i] = errNoAnswer
 	}
-	if missing := collect(ctx, results, resolved, failures); missing > 0 {
+	if missing := collect(ctx, results, len(questions), resolved, failures); missing > 0 {
 		go discard(results, missing)
 	}
 	if err := describe(credentials, failures); err != nil {
@@ -126,11 +137,15 @@ func (r *Resolver) Resolve(ctx context.Context, credentials []policy.Credential,
 
 // collect takes results in until all have come or ctx ends, and returns how
 // many have not.
-func collect(ctx context.Context, results <-chan fetched, resolved []Resolved, failures []error) (missing int) {
-	for missing = len(resolved); missing > 0; missing-- {
+func collect(ctx context.Context, results <-chan fetched, questions int, resolved []Resolved, failures []error) (missing int) {
+	for missing = questions; missing > 0; missing-- {
 		select {
 		case f := <-results:
-			resolved[f.index].Secret, resolved[f.index].Lease, failures[f.index] = f.grant.Secret, f.grant.Lease, f.err
+			for n, i := range f.of {
+				if failures[i] = f.err; f.err == nil {
+					resolved[i].Secret, resolved[i].Lease = f.secrets[n], f.lease
+				}
+			}
 		case <-ctx.Done():
 			return missing
 		}
@@ -141,7 +156,7 @@ func collect(ctx context.Context, results <-chan fetched, resolved []Resolved, f
 // discard destroys the values that come too late.
 func discard(results <-chan fetched, missing int) {
 	for range missing {
-		(<-results).grant.Secret.Destroy()
+		destroy((<-results).secrets)
 	}
 }
 
@@ -156,22 +171,96 @@ func describe(credentials []policy.Credential, failures []error) error {
 	return errors.Join(all...)
 }
 
-// fetch gets and checks one value, whatever the provider has checked itself.
-func (r *Resolver) fetch(ctx context.Context, c policy.Credential, keep Keep) (Grant, error) {
-	provider, ok := r.providers[c.Provider]
+// questions groups the credentials by what is asked at once: different fields
+// of one path of a Bundler, and everything else for itself.
+func (r *Resolver) questions(credentials []policy.Credential) [][]int {
+	type asked struct {
+		of     []int
+		fields map[string]bool
+	}
+	var all []*asked
+	byPath := map[string][]*asked{}
+	for i, c := range credentials {
+		path, field, _ := strings.Cut(c.Reference, "#")
+		path = c.Provider + ":" + path
+		var joined *asked
+		if _, ok := r.providers[c.Provider].(Bundler); ok {
+			for _, a := range byPath[path] {
+				if joined == nil && !a.fields[field] {
+					joined = a
+				}
+			}
+		}
+		if joined == nil {
+			joined = &asked{fields: map[string]bool{}}
+			all, byPath[path] = append(all, joined), append(byPath[path], joined)
+		}
+		joined.of, joined.fields[field] = append(joined.of, i), true
+	}
+	questions := make([][]int, 0, len(all))
+	for _, a := range all {
+		questions = append(questions, a.of)
+	}
+	return questions
+}
+
+// fetch gets and checks the values of one question, whatever the provider has
+// checked itself.
+func (r *Resolver) fetch(ctx context.Context, credentials []policy.Credential, of []int, keep Keep) ([]Secret, Lease, error) {
+	first := credentials[of[0]]
+	provider, ok := r.providers[first.Provider]
 	if !ok {
-		return Grant{}, ErrNoProvider
+		return nil, Lease{}, ErrNoProvider
 	}
-	grant, err := provider.Fetch(ctx, Ask{Reference: c.Reference, TTL: c.TTL})
-	if grant.Lease.Accessor != "" {
-		err = errors.Join(err, keep(c, grant.Lease))
+	var secrets []Secret
+	var lease Lease
+	var err error
+	if len(of) == 1 {
+		var grant Grant
+		grant, err = provider.Fetch(ctx, Ask{Reference: first.Reference, TTL: first.TTL})
+		secrets, lease = []Secret{grant.Secret}, grant.Lease
+	} else {
+		secrets, lease, err = fetchFields(ctx, provider.(Bundler), credentials, of)
 	}
-	if err == nil {
-		err = CheckValue(grant.Secret)
+	if lease.Accessor != "" {
+		err = errors.Join(err, keep(first, lease))
+	}
+	for _, secret := range secrets {
+		if err == nil {
+			err = CheckValue(secret)
+		}
 	}
 	if err != nil {
-		grant.Secret.Destroy()
-		return Grant{}, err
+		destroy(secrets)
+		return nil, Lease{}, err
 	}
-	return grant, nil
+	return secrets, lease, nil
+}
+
+// fetchFields asks for the fields of one path, for the shortest time that any
+// of them names.
+func fetchFields(ctx context.Context, bundler Bundler, credentials []policy.Credential, of []int) ([]Secret, Lease, error) {
+	var fields []string
+	var ttl time.Duration
+	path := ""
+	for _, i := range of {
+		var field string
+		path, field, _ = strings.Cut(credentials[i].Reference, "#")
+		fields = append(fields, field)
+		if own := credentials[i].TTL; own > 0 && (ttl == 0 || own < ttl) {
+			ttl = own
+		}
+	}
+	secrets, lease, err := bundler.FetchFields(ctx, path, fields, ttl)
+	if err == nil && len(secrets) != len(of) {
+		destroy(secrets)
+		secrets, err = nil, errors.New("fetch fields: the provider gave another number of values")
+	}
+	return secrets, lease, err
+}
+
+func destroy(secrets []Secret) {
+	for _, secret := range secrets {
+		secret.Destroy()
+	}
 }

@@ -3,9 +3,11 @@ package credential
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -210,5 +212,43 @@ func TestEveryLeaseIsKeptAlsoOfValuesThatAreRefused(t *testing.T) {
 	refuse := func(policy.Credential, Lease) error { return errFake }
 	if got, err := r.Resolve(t.Context(), []policy.Credential{from("A", "fake", "one")}, refuse); !errors.Is(err, errFake) || got != nil {
 		t.Errorf("a lease that nobody keeps: %v, %v", got, err)
+	}
+}
+
+// bundling answers each question with values that show which question it was.
+type bundling struct {
+	leasing
+	asked int
+}
+
+func (b *bundling) FetchFields(_ context.Context, path string, fields []string, ttl time.Duration) ([]Secret, Lease, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked++
+	var secrets []Secret
+	for _, field := range fields {
+		secrets = append(secrets, NewSecret(fmt.Appendf(nil, "%s of %s within %s", field, path, ttl)))
+	}
+	return secrets, Lease{Accessor: path}, nil
+}
+
+func TestFieldsOfOnePathAreAskedForAtOnceAndTheSameFieldAnew(t *testing.T) {
+	b := &bundling{leasing: leasing{fake{values: map[string]string{"db#user": "another user"}}}}
+	r := New(map[string]Provider{"fake": b, "plain": newFake()})
+	var kept atomic.Int64
+	keep := func(policy.Credential, Lease) error { kept.Add(1); return nil }
+	credentials := []policy.Credential{from("U", "fake", "db#user"), from("ONE", "plain", "one"), from("P", "fake", "db#password"), from("V", "fake", "db#user")}
+	credentials[2].TTL = time.Minute
+	resolved, err := r.Resolve(t.Context(), credentials, keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"user of db within 1m0s", "first value", "password of db within 1m0s", "another user"} {
+		if got := string(resolved[i].Secret.Reveal()); got != want {
+			t.Errorf("%s is %q, want %q", resolved[i].Env, got, want)
+		}
+	}
+	if b.asked != 1 || kept.Load() != 2 || resolved[0].Lease != resolved[2].Lease {
+		t.Errorf("asked %d times, kept %d leases", b.asked, kept.Load())
 	}
 }

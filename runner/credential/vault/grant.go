@@ -67,29 +67,45 @@ func expiry(now time.Time, seconds int) time.Time {
 	return now.Add(time.Duration(seconds) * time.Second)
 }
 
-// grant takes the field out of an answer, and holds its lease to the TTL.
-func (p *Provider) grant(ctx context.Context, client *api.Client, a *answer, field string, ttl time.Duration) (credential.Grant, error) {
-	grant := credential.Grant{Lease: leaseOf(a.secret)}
-	if a.secret.Auth != nil && grant.Lease.Accessor == "" {
-		return grant, errors.New("the vault made a token that cannot be revoked: choose token_type service for the role")
+// bind sees that what was made can be revoked and ends within ttl.
+func (p *Provider) bind(ctx context.Context, client *api.Client, a *answer, lease *credential.Lease, ttl time.Duration) error {
+	if a.secret.Auth != nil && lease.Accessor == "" {
+		return errors.New("the vault made a token that cannot be revoked: choose token_type service for the role")
 	}
-	if err := p.shorten(ctx, client, &grant.Lease, ttl); err != nil {
-		return grant, err
+	return p.shorten(ctx, client, lease, ttl)
+}
+
+// take makes secrets of the fields, all or none.
+func (a *answer) take(fields []string) ([]credential.Secret, error) {
+	var secrets []credential.Secret
+	for _, field := range fields {
+		secret, err := a.value(field)
+		if err != nil {
+			for _, one := range secrets {
+				one.Destroy()
+			}
+			return nil, err
+		}
+		secrets = append(secrets, secret)
 	}
+	return secrets, nil
+}
+
+func (a *answer) value(field string) (credential.Secret, error) {
 	value, there := a.data[field]
 	text, isText := value.(string)
 	switch {
 	case !there:
-		return grant, errors.New("find field: what is there has none of this name")
+		return credential.Secret{}, fmt.Errorf("find field %s: what is there has none of this name", field)
 	case !isText:
-		return grant, errors.New("read field: it is not text")
+		return credential.Secret{}, fmt.Errorf("read field %s: it is not text", field)
 	}
-	grant.Secret = credential.NewSecret([]byte(text))
-	if err := credential.CheckValue(grant.Secret); err != nil {
-		grant.Secret.Destroy()
-		return grant, err
+	secret := credential.NewSecret([]byte(text))
+	if err := credential.CheckValue(secret); err != nil {
+		secret.Destroy()
+		return credential.Secret{}, fmt.Errorf("field %s: %w", field, err)
 	}
-	return grant, nil
+	return secret, nil
 }
 
 // shorten has a lease end within ttl. An engine gives leases as long as its

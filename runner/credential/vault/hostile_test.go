@@ -122,8 +122,10 @@ func TestWhateverAServerAnswersNoValueIsToldAndTimeIsBounded(t *testing.T) {
 				time.Sleep(20 * time.Millisecond)
 			}
 		}, "no answer within 300ms"},
-		"hang up":  {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "not that of a vault"},
-		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect) }, "redirects (status 307)"},
+		"hang up": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "not that of a vault"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+		}, "redirects (status 307)"},
 	} {
 		for _, at := range []string{"kv/x#token", "engine/creds/x#token", "auth/token/create/x#none"} {
 			t.Run(name+" at "+at, func(t *testing.T) {

@@ -61,6 +61,7 @@ type Provider struct {
 
 var (
 	_ credential.Provider = (*Provider)(nil)
+	_ credential.Bundler  = (*Provider)(nil)
 	_ credential.Revoker  = (*Provider)(nil)
 )
 
@@ -91,18 +92,33 @@ func (p *Provider) Fetch(ctx context.Context, ask credential.Ask) (credential.Gr
 	if !ok || where == "" || field == "" {
 		return credential.Grant{}, errors.New("read reference: it is not PATH#FIELD")
 	}
+	secrets, lease, err := p.FetchFields(ctx, where, []string{field}, ask.TTL)
+	if err != nil {
+		return credential.Grant{Lease: lease}, err
+	}
+	return credential.Grant{Secret: secrets[0], Lease: lease}, nil
+}
+
+// FetchFields implements credential.Bundler: one question, several fields of
+// its answer.
+func (p *Provider) FetchFields(ctx context.Context, where string, fields []string, ttl time.Duration) ([]credential.Secret, credential.Lease, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Timeout, fmt.Errorf("no answer within %s", p.cfg.Timeout))
 	defer cancel()
-	var grant credential.Grant
-	err := p.loggedIn(ctx, ask.TTL, func(client *api.Client) error {
-		answer, err := p.ask(ctx, client, where, ask.TTL)
+	var secrets []credential.Secret
+	var lease credential.Lease
+	err := p.loggedIn(ctx, ttl, func(client *api.Client) error {
+		answer, err := p.ask(ctx, client, where, ttl)
 		if err != nil {
 			return err
 		}
-		grant, err = p.grant(ctx, client, answer, field, ask.TTL)
+		lease = leaseOf(answer.secret)
+		if err := p.bind(ctx, client, answer, &lease, ttl); err != nil {
+			return err
+		}
+		secrets, err = answer.take(fields)
 		return err
 	})
-	return grant, err
+	return secrets, lease, err
 }
 
 // ask puts the one question that the path's engine answers.
