@@ -35,9 +35,10 @@ func (d *daemon) openCredentials(cfg *policy.Config) (*credential.Resolver, *lea
 		if err := d.lockLeases(dir); err != nil {
 			return nil, nil, err
 		}
-		// No Fetch comes before the book is open.
+		// The vault is asked for nothing before the book is open.
 		late := func(l credential.Lease) { book.Discard(policy.ProviderVault, l) }
-		v, err := openVault(cfg.Vault, systemd, late)
+		loggedIn := func(l credential.Lease) { book.Remember(policy.ProviderVault, l) }
+		v, err := openVault(cfg.Vault, systemd, late, loggedIn)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -51,6 +52,7 @@ func (d *daemon) openCredentials(cfg *policy.Config) (*credential.Resolver, *lea
 	if book, err = lease.Open(dir, revokers, d.log); err != nil {
 		return nil, nil, err
 	}
+	book.Recover()
 	d.onClose(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), revokeTimeout)
 		defer cancel()
@@ -76,10 +78,10 @@ func (d *daemon) lockLeases(dir string) error {
 	return nil
 }
 
-func openVault(cfg *policy.Vault, systemd *credential.Systemd, late func(credential.Lease)) (*vault.Provider, error) {
+func openVault(cfg *policy.Vault, systemd *credential.Systemd, late, loggedIn func(credential.Lease)) (*vault.Provider, error) {
 	return vault.New(vault.Config{
 		Address: cfg.Address, CAFile: cfg.CAFile, Namespace: cfg.Namespace, RoleID: cfg.RoleID, Login: cfg.Login,
-		Timeout: cfg.Timeout, Late: late,
+		Timeout: cfg.Timeout, Late: late, LoggedIn: loggedIn,
 		Credential: func() (credential.Secret, error) {
 			secret, err := systemd.Read(cfg.Credential)
 			if err != nil {

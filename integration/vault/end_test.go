@@ -228,9 +228,35 @@ func TestEveryLeaseThatIsMadeIsRevoked(t *testing.T) {
 		t.Errorf("%d tokens were made for %d commands", len(tokens), *invocations)
 	}
 	r.Eventually("no token is left", func() bool { return s.Minted() == 0 })
+	r.StopSupervisor() // or else its own login is written down
 	left, err := os.ReadDir(r.Dir + "/state/leases")
 	check(t, err)
 	if len(left) != 0 {
 		t.Errorf("%d leases are still written down", len(left))
+	}
+}
+
+// TestKilledSupervisorLeavesNoLeaseItWasNotToldOf kills creeld while the vault
+// makes what it asked for: the login goes, and with it all that it made.
+func TestKilledSupervisorLeavesNoLeaseItWasNotToldOf(t *testing.T) {
+	s := Start(t, Options{})
+	s.Tokens("task")
+	r := rig(t, s, "credentials: [{env: A, from: 'vault:auth/token/create/task#token'}, {env: B, from: 'vault:auth/token/create/task#token'}]")
+	if got := r.Exec("true"); got.Code != 0 {
+		t.Fatalf("control: %s", got.Stderr)
+	}
+	made := false
+	for i := range 10 {
+		client := r.Command("exec", "--", "true")
+		check(t, client.Start())
+		time.Sleep(time.Duration(20+4*i) * time.Millisecond) // not to synchronise: to hit another moment each time
+		r.KillSupervisor()
+		_ = client.Wait()
+		made = made || s.Minted() > 0
+		r.StartSupervisor()
+		r.Eventually("no token is left", func() bool { return s.Minted() == 0 })
+	}
+	if !made {
+		t.Log("no kill came while a lease existed")
 	}
 }

@@ -18,6 +18,7 @@ func provider(t *testing.T, s *Server, change func(*vault.Config)) *vault.Provid
 	cfg := vault.Config{
 		Address: s.Address, Login: "approle", Timeout: 10 * time.Second,
 		Credential: func() (credential.Secret, error) { return credential.NewSecret([]byte(ids)), nil },
+		LoggedIn:   func(credential.Lease) {},
 		Late:       func(lease credential.Lease) { t.Errorf("a late lease: %v", lease) },
 	}
 	if change != nil {

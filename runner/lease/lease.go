@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -67,12 +68,12 @@ type Book struct {
 
 	mu     sync.Mutex
 	leases map[*lease]struct{} // those not yet gone
+	logins []*lease            // of this process itself
 	closed chan struct{}
 	tries  sync.WaitGroup
 }
 
-// Open reads the book in a directory, which is this supervisor's alone, and
-// begins to revoke what a former one left. Without a directory nothing can be
+// Open reads the book in a directory, which is this supervisor's alone. Without a directory nothing can be
 // written down, and so nothing leased.
 func Open(dir string, providers map[string]credential.Revoker, log logrus.FieldLogger) (*Book, error) {
 	b := &Book{file: store(dir), providers: providers, log: log,
@@ -84,10 +85,20 @@ func Open(dir string, providers map[string]credential.Revoker, log logrus.FieldL
 	for file, entry := range left {
 		l := &lease{Entry: entry, file: file, state: Live, hurry: make(chan struct{}, 1)}
 		b.leases[l] = struct{}{}
-		log.WithFields(fields(entry)).Warn("revoking a lease that a former supervisor left")
-		b.end(l)
 	}
 	return b, nil
+}
+
+// Recover begins to revoke all that is in the book when it is opened: what a
+// former supervisor left. It comes before the first Hold.
+func (b *Book) Recover() {
+	b.mu.Lock()
+	left := slices.Collect(maps.Keys(b.leases))
+	b.mu.Unlock()
+	for _, l := range left {
+		b.log.WithFields(fields(l.Entry)).Warn("revoking a lease that a former supervisor left")
+		b.end(l)
+	}
 }
 
 func fields(e Entry) logrus.Fields {
@@ -139,6 +150,41 @@ func (b *Book) Discard(provider string, of credential.Lease) {
 		b.log.WithField("provider", provider).WithError(err).Error("a lease could not be written down before it is revoked")
 	}
 	b.end(l)
+}
+
+// Remember writes down a login of this process itself, whose end is the end of
+// all that was made with it. The next start revokes it. Those that have ended
+// by themselves are struck out meanwhile.
+func (b *Book) Remember(provider string, of credential.Lease) {
+	b.mu.Lock()
+	var over []*lease
+	for _, l := range b.logins {
+		if l.over(time.Now().Add(-clockSlack)) {
+			over = append(over, l)
+		}
+	}
+	b.mu.Unlock()
+	for _, l := range over {
+		b.strike(l)
+	}
+	l, err := b.add(Entry{Provider: provider, Accessor: of.Accessor, Expires: of.Expires})
+	if err != nil {
+		b.log.WithField("provider", provider).WithError(err).Error("a login could not be written down")
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.leases, l) // it is no lease of a command's: only the file counts
+	b.logins = append(b.logins, l)
+}
+
+// strike takes a login out of the book.
+func (b *Book) strike(l *lease) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.logins = slices.DeleteFunc(b.logins, func(other *lease) bool { return other == l })
+	if err := b.file.remove(l.file); err != nil {
+		b.log.WithField("provider", l.Provider).WithError(err).Error("strike a login out")
+	}
 }
 
 // add enters a lease, also where it cannot be written down.

@@ -57,6 +57,7 @@ func open(t *testing.T, dir string, v *vault) *Book {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.Recover()
 	return b
 }
 
@@ -224,4 +225,20 @@ func TestBookThatOthersCanUseIsRefused(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+}
+
+func TestLoginOfAKilledSupervisorIsRevokedAndOfAStoppedOneForgotten(t *testing.T) {
+	dir, v := t.TempDir()+"/leases", &vault{}
+	b := open(t, dir, v)
+	b.Remember("vault", credential.Lease{Accessor: "over", Expires: time.Now().Add(-time.Hour)})
+	b.Remember("vault", credential.Lease{Accessor: "login", Expires: time.Now().Add(time.Hour)})
+	want(t, "written down", files(t, dir), 1)
+	if rows := b.Revoke(t.Context(), func(Entry) bool { return true }); len(rows) != 0 {
+		t.Errorf("an operator revoked %+v", rows)
+	}
+	b = open(t, dir, v) // as after a kill
+	b.Remember("vault", credential.Lease{Accessor: "login again"})
+	shut(t, b)
+	want(t, "revoked", v.got(), []string{"login"})
+	want(t, "written down", files(t, dir), 0)
 }

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -119,6 +120,9 @@ func (b *Book) Close(ctx context.Context) error {
 	b.tries.Wait()
 	if left > 0 {
 		return fmt.Errorf("%d leases are not revoked yet; the next start goes on with them", left)
+	}
+	for _, l := range slices.Clone(b.logins) { // whoever logged in logs out now
+		b.strike(l)
 	}
 	return nil
 }

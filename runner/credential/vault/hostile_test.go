@@ -61,6 +61,7 @@ func provider(t *testing.T, change func(*Config)) *Provider {
 		Login: "approle", Timeout: 2 * time.Second,
 		Credential: func() (credential.Secret, error) { return credential.NewSecret([]byte("role-id\nsecret-id")), nil },
 		Late:       func(credential.Lease) {},
+		LoggedIn:   func(credential.Lease) {},
 	}
 	change(&cfg)
 	p, err := New(cfg)

@@ -140,6 +140,9 @@ func (p *Provider) appRole(ctx context.Context, role, id string) error {
 	if err != nil {
 		return err
 	}
+	if lease := leaseOf(secret); lease.Accessor != "" { // a batch token has none
+		p.cfg.LoggedIn(lease)
+	}
 	p.login.own = true
 	p.login.take(client, secret.Auth)
 	return nil

@@ -44,6 +44,10 @@ type Config struct {
 	// Late takes over a lease whose Fetch had ended before the server
 	// answered.
 	Late func(credential.Lease)
+	// LoggedIn is told of each login by AppRole. To revoke one revokes all
+	// that was made with it, also what nobody knows of: what the server made
+	// while this process was killed.
+	LoggedIn func(credential.Lease)
 }
 
 // answerTimeout bounds how long an answer that may hold a lease is waited for
