@@ -101,6 +101,9 @@ func TestOperatorTakesCredentialsBackAtOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, token := launch(t, s, r)
+			if out, err := exec.Command("grep", "-rlF", token, r.Dir).Output(); err != nil || string(out) != r.Workspace+"/token\n" {
+				t.Errorf("the token is in %s, want the workspace alone, where the command wrote it: %v", out, err)
+			}
 			if got := r.Creel("ps"); !strings.Contains(got.Stdout, "1 live") {
 				t.Errorf("control: ps says %s", got.Stdout)
 			}

@@ -2,7 +2,12 @@ package vault
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -179,5 +184,25 @@ func TestSealedAndDownVaultIsNamed(t *testing.T) {
 	cancel()
 	if _, err := p.Fetch(ctx, credential.Ask{Reference: "kv1/x#token"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("caller gone: %v", err)
+	}
+}
+
+// TestRealServerIsReachedByTLS, by the certificate that creel.yaml names and
+// no other.
+func TestRealServerIsReachedByTLS(t *testing.T) {
+	stand := httptest.NewTLSServer(nil) // its certificate is for 127.0.0.1
+	defer stand.Close()
+	dir := t.TempDir()
+	key, err := x509.MarshalPKCS8PrivateKey(stand.TLS.Certificates[0].PrivateKey)
+	check(t, err)
+	for name, block := range map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: stand.Certificate().Raw}, "key": {Type: "PRIVATE KEY", Bytes: key}} {
+		check(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
+	}
+	s := Start(t, Options{Cert: dir + "/cert", Key: dir + "/key", Client: stand.Client()})
+	s.Do("POST", "kv1/x", map[string]any{"token": "value of version one"})
+	fetch(t, provider(t, s, func(c *vault.Config) { c.CAFile = dir + "/cert" }), "kv1/x#token", 0)
+	_, err = provider(t, s, nil).Fetch(t.Context(), credential.Ask{Reference: "kv1/x#token"})
+	if err == nil || !strings.Contains(err.Error(), "certificate cannot be trusted") {
+		t.Errorf("a certificate that the host does not trust: %v", err)
 	}
 }
