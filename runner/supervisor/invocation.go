@@ -72,7 +72,8 @@ const stateWarm = "warm"
 func (inv *invocation) inherit(w *invocation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	inv.id, inv.root, inv.sandbox, inv.session, inv.listener = w.id, w.root, w.sandbox, w.session, w.listener
+	inv.id, inv.root, inv.sandbox, inv.session = w.id, w.root, w.sandbox, w.session
+	inv.listener, inv.relay = w.listener, w.relay
 	inv.done = w.done
 	inv.timings = []string{"taken from the pool"}
 	w.heir = inv

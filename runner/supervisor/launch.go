@@ -40,7 +40,7 @@ var launchSteps = []step{
 	{"create sandbox", true, (*Supervisor).createSandbox, (*Supervisor).removeSandbox},
 	{"greet init", true, (*Supervisor).greetInit, (*Supervisor).dismissInit},
 	{"compare posture", true, (*Supervisor).comparePosture, nil},
-	{"serve gateway", false, (*Supervisor).serveGateway, (*Supervisor).stopGateway},
+	{"serve gateway", true, (*Supervisor).serveGateway, (*Supervisor).stopGateway},
 	{"fetch credentials", false, (*Supervisor).fetchCredentials, (*Supervisor).dropCredentials},
 	{"connect output", false, (*Supervisor).connectOutput, (*Supervisor).closeOutput},
 	{"start command", false, (*Supervisor).startCommand, nil},

@@ -72,7 +72,7 @@ var _ engine.Engine = (*Engine)(nil)
 // New prepares the state directories.
 func New(cfg Config) (*Engine, error) {
 	e := &Engine{cfg: cfg, sealed: sealed{path: cfg.Runtime, link: filepath.Join(cfg.StateDir, "runtime", filepath.Base(cfg.Runtime))}}
-	for _, dir := range []string{e.bundles(), e.runtimeRoot(), filepath.Dir(e.sealed.link)} {
+	for _, dir := range []string{e.bundles(), e.runtimeRoot()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make state directory: %w", err)
 		}
@@ -89,7 +89,7 @@ func New(cfg Config) (*Engine, error) {
 func (e *Engine) Close() error {
 	e.orphans.close(e)
 	return errors.Join(e.sealed.close(), e.stdio.Close(),
-		os.Remove(e.bundles()), os.RemoveAll(e.runtimeRoot()), os.Remove(filepath.Dir(e.sealed.link)))
+		os.Remove(e.bundles()), os.RemoveAll(e.runtimeRoot()))
 }
 
 func (e *Engine) bundles() string          { return filepath.Join(e.cfg.StateDir, "sandboxes") }

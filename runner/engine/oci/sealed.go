@@ -1,10 +1,10 @@
 package oci
 
 import (
+	"bytes"
+	"debug/elf"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -24,15 +24,13 @@ type sealed struct {
 	link string
 	mu   sync.Mutex
 	file *os.File
-	of   unix.Stat_t // the file that it is a copy of
+	of   unix.Stat_t // the file that it is a copy of, or should be
+	// failed says why there is none.
+	failed error
 }
 
 // seals are those that the runtimes look for (fcntl(2), F_GET_SEALS).
 const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-
-// firstSealed is the least number that the descriptor has: what os/exec gives
-// a child takes the lowest ones, before it executes anything.
-const firstSealed = 100
 
 // executable is the path to execute: that of the sealed copy, which is made
 // anew once the runtime was changed, or the runtime itself where there can be
@@ -44,10 +42,12 @@ func (s *sealed) executable() string {
 	if err := unix.Stat(s.path, &now); err != nil || domainByFile() {
 		return s.path
 	}
-	if s.file == nil || !unchanged(&now, &s.of) {
-		if err := s.renew(); err != nil {
-			return s.path
-		}
+	if !unchanged(&now, &s.of) {
+		s.of = now
+		s.failed = s.renew()
+	}
+	if s.failed != nil {
+		return s.path
 	}
 	return s.link
 }
@@ -55,7 +55,7 @@ func (s *sealed) executable() string {
 // renew puts a new copy in the place of the former one, at the same number:
 // whoever is about to execute it executes either.
 func (s *sealed) renew() error {
-	file, of, err := seal(s.path)
+	file, err := seal(s.path)
 	if err != nil {
 		return err
 	}
@@ -64,34 +64,29 @@ func (s *sealed) renew() error {
 		if err := unix.Dup3(int(file.Fd()), int(s.file.Fd()), unix.O_CLOEXEC); err != nil {
 			return fmt.Errorf("replace copy of %s: %w", s.path, err)
 		}
-		s.of = of
 		return nil
 	}
-	err = errors.Join(s.unlink(), os.Symlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), s.link))
-	if err != nil {
+	// By the supervisor's pid: in a child that number may be another file by
+	// the time it executes this one (syscall.ForkExec).
+	target := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), file.Fd())
+	dir := filepath.Dir(s.link)
+	// What is there is of a supervisor that was killed.
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700), os.Symlink(target, s.link)); err != nil {
 		file.Close()
 		return fmt.Errorf("link to copy of %s: %w", s.path, err)
 	}
-	s.file, s.of = file, of
-	return nil
-}
-
-// unlink removes the link, or that of a supervisor that was killed.
-func (s *sealed) unlink() error {
-	if err := os.Remove(s.link); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+	s.file = file
 	return nil
 }
 
 func (s *sealed) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == nil {
-		return nil
+	err := os.RemoveAll(filepath.Dir(s.link))
+	if s.file != nil {
+		err = errors.Join(err, s.file.Close())
+		s.file = nil
 	}
-	err := errors.Join(s.file.Close(), s.unlink())
-	s.file = nil
 	return err
 }
 
@@ -106,31 +101,33 @@ func unchanged(a, b *unix.Stat_t) bool {
 	return a.Dev == b.Dev && a.Ino == b.Ino && a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim
 }
 
-// seal copies a file, and gives what it was then.
-func seal(path string) (_ *os.File, of unix.Stat_t, err error) {
-	from, err := os.Open(path)
+// errNoBinary says that a runtime is a script, which could not be started from
+// a descriptor that its execution closes, and is no file to be protected.
+var errNoBinary = errors.New("not an ELF file")
+
+func seal(path string) (_ *os.File, err error) {
+	program, err := os.ReadFile(path)
 	if err != nil {
-		return nil, of, err
+		return nil, err
 	}
-	defer from.Close()
-	if err := unix.Fstat(int(from.Fd()), &of); err != nil {
-		return nil, of, fmt.Errorf("stat %s: %w", path, err)
+	if !bytes.HasPrefix(program, []byte(elf.ELFMAG)) {
+		return nil, errNoBinary
 	}
 	to, err := executableMemfd(filepath.Base(path))
 	if err != nil {
-		return nil, of, err
+		return nil, err
 	}
-	_, copyErr := io.Copy(to, from)
+	_, copyErr := to.Write(program)
 	_, sealErr := unix.FcntlInt(to.Fd(), unix.F_ADD_SEALS, seals)
 	if err := errors.Join(copyErr, to.Chmod(0o700), sealErr); err != nil {
 		to.Close()
-		return nil, of, fmt.Errorf("copy %s: %w", path, err)
+		return nil, fmt.Errorf("copy %s: %w", path, err)
 	}
-	return to, of, nil
+	return to, nil
 }
 
-// executableMemfd makes a memfd with a high number, which may be executed
-// whatever vm.memfd_noexec says. Kernels before 6.3 do not know the flag.
+// executableMemfd makes a memfd that may be executed, unless vm.memfd_noexec
+// is 2. Kernels before 6.3 do not know the flag (memfd_create(2)).
 func executableMemfd(name string) (*os.File, error) {
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err := unix.MemfdCreate(name, flags|unix.MFD_EXEC)
@@ -140,10 +137,5 @@ func executableMemfd(name string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make memfd: %w", err)
 	}
-	defer unix.Close(fd)
-	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, firstSealed)
-	if err != nil {
-		return nil, fmt.Errorf("make memfd: %w", err)
-	}
-	return os.NewFile(uintptr(high), name), nil
+	return os.NewFile(uintptr(fd), name), nil
 }

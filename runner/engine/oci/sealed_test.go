@@ -2,9 +2,11 @@ package oci
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +31,7 @@ func install(t *testing.T, program, path string) {
 func sealedCopy(t *testing.T) *sealed {
 	t.Helper()
 	dir := t.TempDir()
-	s := &sealed{path: dir + "/runtime", link: dir + "/link"}
+	s := &sealed{path: dir + "/runtime", link: dir + "/links/link"}
 	install(t, "/bin/true", s.path)
 	t.Cleanup(func() {
 		if err := s.close(); err != nil {
@@ -44,7 +46,8 @@ func sealedCopy(t *testing.T) *sealed {
 
 func TestSealedRuntimeIsTheInstalledOne(t *testing.T) {
 	s := sealedCopy(t)
-	if err := os.Symlink("/proc/self/fd/4711", s.link); err != nil { // of one that was killed
+	dir := filepath.Dir(s.link)
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Symlink("/proc/4711/fd/42", s.link)); err != nil { // of one that was killed
 		t.Fatal(err)
 	}
 	if path := s.executable(); path != s.link {
@@ -69,6 +72,42 @@ func TestSealedRuntimeIsTheInstalledOne(t *testing.T) {
 	}
 }
 
+// A child's descriptors are put in their places before it executes anything,
+// some of them in the place of the copy.
+func TestSealedRuntimeStartsWhateverAChildIsGiven(t *testing.T) {
+	s := sealedCopy(t)
+	path := s.executable()
+	for number := s.file.Fd() - 2; number <= s.file.Fd()+2; number++ {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer null.Close()
+		cmd := exec.Command(path)
+		cmd.ExtraFiles = make([]*os.File, number) // its numbers start at 3
+		for i := range cmd.ExtraFiles {
+			cmd.ExtraFiles[i] = null
+		}
+		if err := cmd.Run(); err != nil {
+			t.Errorf("with %d descriptors: %v", number, err)
+		}
+	}
+}
+
+func TestScriptIsExecutedAsItIs(t *testing.T) {
+	s := sealedCopy(t)
+	if err := os.WriteFile(s.path, []byte("#!/bin/true\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if path := s.executable(); path != s.path {
+		t.Errorf("a script is executed as %s", path)
+	}
+	install(t, "/bin/true", s.path)
+	if path := s.executable(); path != s.link {
+		t.Errorf("control: a binary is executed as %s", path)
+	}
+}
+
 func TestSealedRuntimeKeepsItsName(t *testing.T) {
 	s := sealedCopy(t)
 	install(t, "/bin/sleep", s.path)
@@ -90,9 +129,6 @@ func TestSealedRuntimeCannotBeWritten(t *testing.T) {
 	got, err := unix.FcntlInt(s.file.Fd(), unix.F_GET_SEALS, 0)
 	if err != nil || got&seals != seals {
 		t.Errorf("seals %#x, %v", got, err)
-	}
-	if fd := s.file.Fd(); fd < firstSealed {
-		t.Errorf("its descriptor is %d, which a child may overwrite", fd)
 	}
 	before, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d", s.file.Fd()))
 	if err != nil {
