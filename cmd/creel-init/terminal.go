@@ -2,6 +2,7 @@ package main
 
 import (
 	"golang.org/x/sys/unix"
+	"runtime"
 
 	"github.com/creel-sandbox/creel/runner/initproto"
 )
@@ -40,6 +41,9 @@ func openTerminal(rows, cols uint16, pipes []int) (*terminal, []int, error) {
 	}
 	go t.copyInput(pipes[0])
 	go t.copyOutput(pipes[1])
+	// Both wait in a read(2) before there is a command, so that no thread need be
+	// made when it has used up the limit of processes.
+	runtime.Gosched()
 	// One descriptor under three numbers: a Job always has three.
 	stdio := []int{int(slave)}
 	for len(stdio) < 3 {

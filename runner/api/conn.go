@@ -155,6 +155,7 @@ func (c *Conn) body(length int, v any) error {
 	if length <= len(c.ahead) {
 		body := c.ahead[:length]
 		c.ahead = c.ahead[length:]
+		defer clear(body) // which lives as long as the connection
 		return Decode(body, v)
 	}
 	body := make([]byte, 0, min(length, chunkSize))

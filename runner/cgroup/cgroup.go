@@ -237,7 +237,11 @@ func (h *Hierarchy) End(ctx context.Context, id string) (killed []int, err error
 		if err != nil {
 			return killed, err
 		}
-		killed = append(killed, pids...)
+		for _, pid := range pids {
+			if !slices.Contains(killed, pid) {
+				killed = append(killed, pid)
+			}
+		}
 		err = h.Remove(id)
 		if err == nil || !errors.Is(err, unix.EBUSY) {
 			return killed, err

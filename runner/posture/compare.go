@@ -11,7 +11,7 @@ import (
 // The descriptors that creel-init may hold, besides the null device and its
 // socket to the supervisor: what it and the Go runtime wait with. Nothing that
 // names a file or directory.
-var allowedFDs = []string{"anon_inode:[eventpoll]", "anon_inode:[eventfd]"}
+var allowedFDs = []string{"anon_inode:[eventfd]"}
 
 // receivesOnly is the propagation of a mount that is a slave and nothing else.
 var receivesOnly = regexp.MustCompile(`^master:\d+$`)

@@ -86,7 +86,7 @@ func TestUnusablePolicyIsRefused(t *testing.T) {
 		t.Errorf("a user that is not: %+v", told)
 	}
 	for _, declared := range []string{"root", "0:61234", "61234:0", "61234:x", ":", "99999999999:1"} {
-		if who, err := identify(declared); err == nil {
+		if who, _, err := identify(declared); err == nil {
 			t.Errorf("%s: becomes %+v", declared, who)
 		}
 	}

@@ -82,6 +82,7 @@ func compile(name string) ([]byte, error) {
 // Reload reads everything anew. When that fails the last good reading stays
 // in force, and the doctor and ps say so until a reload succeeds.
 func (s *Supervisor) Reload() error {
+	s.users.forget()
 	declared, err := s.cfg.Load()
 	if err != nil {
 		notice := "the configuration on disk is not in force; the last good one is: " + err.Error()

@@ -26,7 +26,7 @@ func (s *Supervisor) Exec(ctx context.Context, peer server.Peer, req *api.ExecRe
 	if err == nil {
 		w := s.take(ctx, inv)
 		if err = s.enter(inv, w); err != nil && w != nil {
-			s.discard(w)
+			w.stop(api.ReasonStopped) // whoever watches it takes it away
 		}
 	}
 	if err != nil {

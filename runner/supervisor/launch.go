@@ -31,7 +31,7 @@ type step struct {
 
 // launchSteps in their order, which matters:
 // the root is opened before anything is made from it; creel-init is greeted
-// before its posture is read, since it makes its child and listeners then;
+// before its posture is read, since it makes its listeners then;
 // the posture holds before any credential is fetched, so that a weaker
 // sandbox never costs a secret; and the job, which starts the command, is
 // last.

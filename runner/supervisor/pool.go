@@ -222,7 +222,7 @@ func (s *Supervisor) take(ctx context.Context, inv *invocation) *invocation {
 		if w.who == inv.who && w.engine == inv.engine && !pidfd.Ended(w.sandbox.Pidfd) && s.current(ctx, w) {
 			return w
 		}
-		s.discard(w)
+		w.stop(api.ReasonStopped) // whoever watches it takes it away
 	}
 }
 

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"os/user"
 	"strconv"
@@ -66,6 +67,17 @@ func (u *users) current() *userBook {
 	return b
 }
 
+// forget has the next question asked anew.
+func (u *users) forget() { u.book.Store(nil) }
+
+// unknown says that a lookup has found nobody, and has not just failed.
+func unknown(err error) bool {
+	var name user.UnknownUserError
+	var uid user.UnknownUserIdError
+	var gid user.UnknownGroupIdError
+	return errors.As(err, &name) || errors.As(err, &uid) || errors.As(err, &gid)
+}
+
 // uid takes a user name or a decimal uid.
 func (u *users) uid(name string) (uint32, bool) {
 	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
@@ -76,11 +88,14 @@ func (u *users) uid(name string) (uint32, bool) {
 		return answer.(uidAnswer).uid, answer.(uidAnswer).known
 	}
 	var answer uidAnswer
-	if found, err := user.Lookup(name); err == nil {
+	found, err := user.Lookup(name)
+	if err == nil {
 		n, err := strconv.ParseUint(found.Uid, 10, 32)
 		answer = uidAnswer{uint32(n), err == nil}
 	}
-	b.uids.Store(name, answer)
+	if err == nil || unknown(err) {
+		b.uids.Store(name, answer)
+	}
 	return answer.uid, answer.known
 }
 
@@ -91,10 +106,13 @@ func (u *users) name(uid uint32) string {
 		return name.(string)
 	}
 	name := strconv.FormatUint(uint64(uid), 10)
-	if found, err := user.LookupId(name); err == nil {
+	found, err := user.LookupId(name)
+	if err == nil {
 		name = found.Username
 	}
-	b.names.Store(uid, name)
+	if err == nil || unknown(err) {
+		b.names.Store(uid, name)
+	}
 	return name
 }
 
@@ -104,40 +122,43 @@ func (u *users) identify(declared string) (rootfs.Identity, error) {
 	if who, ok := b.whos.Load(declared); ok {
 		return who.(rootfs.Identity), nil
 	}
-	who, err := identify(declared)
-	if err == nil {
+	who, sure, err := identify(declared)
+	if err == nil && sure {
 		b.whos.Store(declared, who)
 	}
 	return who, err
 }
 
-func identify(declared string) (rootfs.Identity, error) {
+// identify is not sure of an identity whose names it could not look up.
+func identify(declared string) (who rootfs.Identity, sure bool, err error) {
 	uidText, gidText, numeric := strings.Cut(declared, ":")
 	if !numeric {
 		u, err := user.Lookup(declared)
 		if err != nil {
-			return rootfs.Identity{}, fmt.Errorf("user %q: not a user of this host", declared)
+			return who, false, fmt.Errorf("user %q: not a user of this host", declared)
 		}
 		uidText, gidText = u.Uid, u.Gid
 	}
 	uid, err := strconv.ParseUint(uidText, 10, 32)
 	if err != nil {
-		return rootfs.Identity{}, fmt.Errorf("parse uid: %w", err)
+		return who, false, fmt.Errorf("parse uid: %w", err)
 	}
 	gid, err := strconv.ParseUint(gidText, 10, 32)
 	if err != nil {
-		return rootfs.Identity{}, fmt.Errorf("parse gid: %w", err)
+		return who, false, fmt.Errorf("parse gid: %w", err)
 	}
 	// The policy refuses 0 by number; a name that means 0 is only seen here.
 	if uid == 0 || gid == 0 {
-		return rootfs.Identity{}, fmt.Errorf("user %q: is root, or its group is", declared)
+		return who, false, fmt.Errorf("user %q: is root, or its group is", declared)
 	}
-	who := rootfs.Identity{Name: "sandbox", Group: "sandbox", UID: uint32(uid), GID: uint32(gid)}
-	if u, err := user.LookupId(uidText); err == nil {
+	who = rootfs.Identity{Name: "sandbox", Group: "sandbox", UID: uint32(uid), GID: uint32(gid)}
+	u, userErr := user.LookupId(uidText)
+	if userErr == nil {
 		who.Name = u.Username
 	}
-	if g, err := user.LookupGroupId(gidText); err == nil {
+	g, groupErr := user.LookupGroupId(gidText)
+	if groupErr == nil {
 		who.Group = g.Name
 	}
-	return who, nil
+	return who, (userErr == nil || unknown(userErr)) && (groupErr == nil || unknown(groupErr)), nil
 }

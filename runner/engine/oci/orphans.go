@@ -129,14 +129,21 @@ func (o *orphans) collect(e *Engine) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.timer == nil && !o.closed {
-		o.timer = time.AfterFunc(orphanPause, func() {
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			if !o.closed {
-				e.collectOrphans()
-			}
-			o.timer = nil
-		})
+		o.timer = time.AfterFunc(orphanPause, func() { o.look(e) })
+	}
+}
+
+// look collects, and comes back for what has not quite ended.
+func (o *orphans) look(e *Engine) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.timer = nil
+	if o.closed {
+		return
+	}
+	e.collectOrphans()
+	if e.adopted.collect() > 0 {
+		o.timer = time.AfterFunc(orphanPause, func() { o.look(e) })
 	}
 }
 
@@ -146,6 +153,7 @@ func (o *orphans) close(e *Engine) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	e.collectOrphans()
+	e.adopted.collect()
 	o.closed = true
 }
 
@@ -154,16 +162,14 @@ func (o *orphans) close(e *Engine) {
 // init of runc ends by itself when its runc is killed. What is waited for
 // leads its process group, or is in the supervisor's: inits that were
 // adopted, helpers, and runs under way. An init that nobody adopted, because
-// its launch was given up when it had already begun, is an orphan too, and so
-// is one whose sandbox is removed: collected as soon as it has ended, it would
-// have the kernel spin until its last thread has left /proc.
+// its launch was given up when it had already begun, is an orphan too.
 func (e *Engine) collectOrphans() {
 	for _, pid := range children() {
 		if !ended(pid) {
 			continue
 		}
 		stat, err := kernelfile.Read(kernelfile.Path, fmt.Sprintf("/proc/%d/stat", pid))
-		if e.adopted.take(pid) || err == nil && e.orphaned(pid, stat) {
+		if err == nil && e.orphaned(pid, stat) {
 			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}
 	}
@@ -228,13 +234,18 @@ func (a *adopted) leave(id string, collected []int) {
 	delete(a.pids, id)
 }
 
-// take says whether an init is left, to be collected now.
-func (a *adopted) take(pid int) bool {
+// collect takes the zombies of those that are left, and says how many have not
+// ended yet. It is not done as soon as they end: the kernel would spin until
+// the last thread of each has left /proc.
+func (a *adopted) collect() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	left := a.left[pid]
-	delete(a.left, pid)
-	return left
+	for pid := range a.left {
+		if got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); got == pid || err == unix.ECHILD {
+			delete(a.left, pid)
+		}
+	}
+	return len(a.left)
 }
 
 func (a *adopted) holds(id string) bool {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -63,10 +64,29 @@ func TestOnlyOrphansAreCollected(t *testing.T) {
 			t.Errorf("%s: %v", c.what, got)
 		}
 	}
-	e.adopted.add("another", 55)
-	e.adopted.leave("another", []int{55})
-	if e.adopted.leave("id", nil); !e.adopted.take(66) || e.adopted.take(66) || e.adopted.take(55) {
-		t.Error("of the inits whose sandboxes are removed, those that are not collected yet are not left, once")
+}
+
+func TestInitOfARemovedSandboxIsCollectedOnceItEnds(t *testing.T) {
+	cmd := exec.Command("cat")
+	input, err := cmd.StdinPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	pid := cmd.Process.Pid
+	var a adopted
+	a.add("id", pid)
+	a.add("another", 1) // not our child
+	a.leave("another", []int{1})
+	if a.leave("id", nil); a.collect() != 1 || !a.has(pid) {
+		t.Fatal("an init that has not ended is not left")
+	}
+	input.Close()
+	for deadline := time.Now().Add(10 * time.Second); a.collect() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("an init that has ended is not collected")
+		}
+	}
+	if err := unix.Kill(pid, 0); err != unix.ESRCH || a.has(pid) {
+		t.Errorf("it is still there: %v", err)
 	}
 }
 
