@@ -224,6 +224,7 @@ func TestPoolUnderFire(t *testing.T) {
 	}
 	close(stop)
 	<-ended
+	check(t, r.Reload()) // which forgets that commands found the pool empty
 	r.stocked(2)
 	check(t, r.Close())
 	if left := r.leftovers(); len(left) != 0 {
