@@ -148,6 +148,7 @@ func run(ctx context.Context, o options) error {
 		if err := b.write(); err != nil {
 			return fmt.Errorf("write report: %w", err)
 		}
+		fmt.Print(b.report.markdown())
 	}
 	if len(b.report.Problems) > 0 {
 		return fmt.Errorf("%d problems:\n  %s", len(b.report.Problems), strings.Join(b.report.Problems, "\n  "))
@@ -178,6 +179,7 @@ func (b *bench) measure(ctx context.Context) {
 		b.still(ctx)
 		p.do(b, ctx)
 		b.say("%s took %.0f s", p.name, time.Since(began).Seconds())
+		b.tb.Check(b.write()) // what is known by then, should the rest be cut short
 	}
 	b.stopCreel()
 }

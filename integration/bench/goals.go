@@ -15,6 +15,7 @@ const notMeasured = "not measured"
 // judge compares the rows with the goals. What waits in a pool is called after
 // a pause, so it is compared with what was called after one, too.
 func (r *Report) judge() {
+	r.Goals = nil
 	fork, wrapped := r.latency(paced(plain)), r.latency(paced(bubblewrap))
 	for _, maker := range []string{"crun", "runc"} {
 		hot, shell, fresh := r.latency(throughAPI(maker, warm)), r.latency(throughShell(maker, warm)), r.latency(throughAPI(maker, cold))

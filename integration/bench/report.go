@@ -204,7 +204,6 @@ func (b *bench) write() error {
 		return err
 	}
 	text := b.report.markdown()
-	fmt.Print(text)
 	for name, content := range map[string]string{
 		"bench.json": string(data) + "\n", "bench.md": text, "bench.svg": b.report.plot(),
 	} {
