@@ -10,8 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/creel-sandbox/creel/runner/filestate"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 )
 
@@ -30,19 +29,12 @@ type users struct{ book atomic.Pointer[userBook] }
 // userBook is what was asked while the databases were in one state. Two that
 // ask the same at once both look it up.
 type userBook struct {
-	files [len(userDatabases)]fileState
+	files [len(userDatabases)]filestate.State
 	made  time.Time
 	// What was found, by what was asked.
 	uids  sync.Map // name to uidAnswer
 	names sync.Map // uid to name
 	whos  sync.Map // user of a policy to rootfs.Identity
-}
-
-// fileState changes when a file does.
-type fileState struct {
-	dev, ino     uint64
-	size         int64
-	mtime, ctime unix.Timespec
 }
 
 type uidAnswer struct {
@@ -52,12 +44,9 @@ type uidAnswer struct {
 
 // current gives a book that is still true.
 func (u *users) current() *userBook {
-	var files [len(userDatabases)]fileState
+	var files [len(userDatabases)]filestate.State
 	for i, path := range userDatabases {
-		var st unix.Stat_t
-		if unix.Stat(path, &st) == nil { // one that is not there is all zero
-			files[i] = fileState{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
-		}
+		files[i] = filestate.Of(path)
 	}
 	if b := u.book.Load(); b != nil && b.files == files && time.Since(b.made) < usersAge {
 		return b

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"testing"
 	"time"
+
+	"github.com/creel-sandbox/creel/runner/filestate"
 )
 
 func TestUsersAreAskedOnceWhileNothingChanges(t *testing.T) {
@@ -35,7 +37,7 @@ func TestUsersAreAskedOnceWhileNothingChanges(t *testing.T) {
 	}
 
 	for name, change := range map[string]func(){
-		"a changed file": func() { first.files[0].ino++ },
+		"a changed file": func() { first.files[0] = filestate.Of("/") },
 		"an old answer":  func() { first.made = time.Now().Add(-usersAge) },
 	} {
 		u.book.Store(first)

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/filestate"
 )
 
 // sealed is the runtime's binary in a sealed memfd. runc and crun copy
@@ -24,7 +26,7 @@ type sealed struct {
 	link string
 	mu   sync.Mutex
 	file *os.File
-	of   unix.Stat_t // the file that it is a copy of, or should be
+	of   filestate.State // the file that it is a copy of, or should be
 	// failed says why there is none.
 	failed error
 }
@@ -38,11 +40,11 @@ const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_
 func (s *sealed) executable() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var now unix.Stat_t
-	if err := unix.Stat(s.path, &now); err != nil || domainByFile() {
+	now := filestate.Of(s.path)
+	if now == (filestate.State{}) || domainByFile() {
 		return s.path
 	}
-	if !unchanged(&now, &s.of) {
+	if now != s.of {
 		s.of = now
 		s.failed = s.renew()
 	}
@@ -95,10 +97,6 @@ func (s *sealed) close() error {
 func domainByFile() bool {
 	_, err := os.Stat("/sys/fs/selinux/enforce")
 	return err == nil
-}
-
-func unchanged(a, b *unix.Stat_t) bool {
-	return a.Dev == b.Dev && a.Ino == b.Ino && a.Size == b.Size && a.Mtim == b.Mtim && a.Ctim == b.Ctim
 }
 
 // errNoBinary says that a runtime is a script, which could not be started from
