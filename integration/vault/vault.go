@@ -9,7 +9,6 @@ package vault
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -38,7 +37,7 @@ func program(t testing.TB) string {
 		check(t, err)
 		source = append(source, data...)
 	}
-	dir, err := cache.Directory("/var/cache/creel/vault", 0o755, fmt.Sprintf("%x", sha256.Sum256(source)), func(partial string) error {
+	dir, err := cache.Directory("/var/cache/creel/vault", 0o755, string(source), func(partial string) error {
 		build := exec.Command("go", "build", "-o", filepath.Join(partial, "server"), ".")
 		build.Dir = module
 		if out, err := build.CombinedOutput(); err != nil {

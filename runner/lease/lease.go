@@ -4,8 +4,8 @@
 // so that a supervisor that was killed is made good by the next one.
 //
 // It imports credential, for the Revoker interface, policy, the standard
-// library, x/sys and logrus. It never sees a value: what it keeps on disk, an accessor, cannot be
-// used in a value's place.
+// library, x/sys and logrus. It never sees a value: what it keeps on disk, an
+// accessor, cannot be used in a value's place.
 package lease
 
 import (
@@ -60,6 +60,10 @@ type lease struct {
 	hurry   chan struct{} // a try is wanted now
 }
 
+func newLease(entry Entry, file string) *lease {
+	return &lease{Entry: entry, file: file, state: Live, hurry: make(chan struct{}, 1)}
+}
+
 // Book is safe for use by many.
 type Book struct {
 	file      store
@@ -73,8 +77,8 @@ type Book struct {
 	tries  sync.WaitGroup
 }
 
-// Open reads the book in a directory, which is this supervisor's alone. Without a directory nothing can be
-// written down, and so nothing leased.
+// Open reads the book in a directory, which is this supervisor's alone. Without
+// a directory nothing can be written down, and so nothing leased.
 func Open(dir string, providers map[string]credential.Revoker, log logrus.FieldLogger) (*Book, error) {
 	b := &Book{file: store(dir), providers: providers, log: log,
 		leases: map[*lease]struct{}{}, closed: make(chan struct{})}
@@ -83,8 +87,7 @@ func Open(dir string, providers map[string]credential.Revoker, log logrus.FieldL
 		return nil, fmt.Errorf("read book of leases: %w", err)
 	}
 	for file, entry := range left {
-		l := &lease{Entry: entry, file: file, state: Live, hurry: make(chan struct{}, 1)}
-		b.leases[l] = struct{}{}
+		b.leases[newLease(entry, file)] = struct{}{}
 	}
 	return b, nil
 }
@@ -159,7 +162,7 @@ func (b *Book) Remember(provider string, of credential.Lease) {
 	b.mu.Lock()
 	var over []*lease
 	for _, l := range b.logins {
-		if l.over(time.Now().Add(-clockSlack)) {
+		if l.surelyOver() {
 			over = append(over, l)
 		}
 	}
@@ -167,13 +170,12 @@ func (b *Book) Remember(provider string, of credential.Lease) {
 	for _, l := range over {
 		b.strike(l)
 	}
-	l, err := b.add(Entry{Provider: provider, Accessor: of.Accessor, Expires: of.Expires})
+	l, err := b.write(Entry{Provider: provider, Accessor: of.Accessor, Expires: of.Expires})
 	if err != nil {
 		b.log.WithField("provider", provider).WithError(err).Error("a login could not be written down")
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.leases, l) // it is no lease of a command's: only the file counts
 	b.logins = append(b.logins, l)
 }
 
@@ -182,20 +184,28 @@ func (b *Book) strike(l *lease) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.logins = slices.DeleteFunc(b.logins, func(other *lease) bool { return other == l })
+	b.erase(l)
+}
+
+// erase removes what was written down of a lease.
+func (b *Book) erase(l *lease) {
 	if err := b.file.remove(l.file); err != nil {
-		b.log.WithField("provider", l.Provider).WithError(err).Error("strike a login out")
+		b.log.WithFields(fields(l.Entry)).WithError(err).Error("strike a lease out")
 	}
 }
 
 // add enters a lease, also where it cannot be written down.
 func (b *Book) add(entry Entry) (*lease, error) {
-	l := &lease{Entry: entry, state: Live, hurry: make(chan struct{}, 1)}
-	var err error
-	l.file, err = b.file.write(entry)
+	l, err := b.write(entry)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.leases[l] = struct{}{}
 	return l, err
+}
+
+func (b *Book) write(entry Entry) (*lease, error) {
+	file, err := b.file.write(entry)
+	return newLease(entry, file), err
 }
 
 // Release begins to revoke all leases of the sandbox. It does not wait.
@@ -217,6 +227,14 @@ func (h *Holding) List() []Row {
 	return rows(h.leases)
 }
 
+// sorted are rows by sandbox and variable.
+func sorted(leases []*lease) []Row {
+	slices.SortFunc(leases, func(a, c *lease) int {
+		return strings.Compare(a.Sandbox+" "+a.Variable, c.Sandbox+" "+c.Variable)
+	})
+	return rows(leases)
+}
+
 func rows(leases []*lease) []Row {
 	out := make([]Row, 0, len(leases))
 	for _, l := range leases {
@@ -232,6 +250,9 @@ func rows(leases []*lease) []Row {
 // over says that a lease has ended by itself.
 func (l *lease) over(now time.Time) bool { return !l.Expires.IsZero() && now.After(l.Expires) }
 
+// surelyOver says that it has by the provider's clock too.
+func (l *lease) surelyOver() bool { return l.over(time.Now().Add(-clockSlack)) }
+
 // Pending lists the leases that are to be revoked and are not yet.
 func (b *Book) Pending() []Row {
 	b.mu.Lock()
@@ -242,10 +263,7 @@ func (b *Book) Pending() []Row {
 			pending = append(pending, l)
 		}
 	}
-	slices.SortFunc(pending, func(a, c *lease) int {
-		return strings.Compare(a.Sandbox+" "+a.Variable, c.Sandbox+" "+c.Variable)
-	})
-	return rows(pending)
+	return sorted(pending)
 }
 
 // Revoke revokes the leases that are wanted now, those too that wait for
@@ -271,8 +289,5 @@ func (b *Book) Revoke(ctx context.Context, wanted func(Entry) bool) []Row {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	slices.SortFunc(found, func(a, c *lease) int {
-		return strings.Compare(a.Sandbox+" "+a.Variable, c.Sandbox+" "+c.Variable)
-	})
-	return rows(found)
+	return sorted(found)
 }

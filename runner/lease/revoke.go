@@ -49,7 +49,7 @@ func (b *Book) revoke(l *lease) {
 			b.gone(l, Revoked)
 			return
 		}
-		if l.over(time.Now().Add(-clockSlack)) {
+		if l.surelyOver() {
 			b.log.WithFields(fields(l.Entry)).WithError(err).Warn("a lease could not be revoked and has ended by itself")
 			b.gone(l, Expired)
 			return
@@ -90,9 +90,7 @@ func (b *Book) gone(l *lease, state string) {
 	l.state, l.problem = state, ""
 	delete(b.leases, l)
 	close(l.at)
-	if err := b.file.remove(l.file); err != nil {
-		b.log.WithFields(fields(l.Entry)).WithError(err).Error("strike a lease out")
-	}
+	b.erase(l)
 }
 
 // Close waits, as long as ctx lasts, for what is being revoked. What is not by
@@ -116,12 +114,13 @@ func (b *Book) Close(ctx context.Context) error {
 	}
 	b.mu.Lock()
 	close(b.closed)
+	logins := slices.Clone(b.logins)
 	b.mu.Unlock()
 	b.tries.Wait()
 	if left > 0 {
 		return fmt.Errorf("%d leases are not revoked yet; the next start goes on with them", left)
 	}
-	for _, l := range slices.Clone(b.logins) { // whoever logged in logs out now
+	for _, l := range logins { // whoever logged in logs out now
 		b.strike(l)
 	}
 	return nil

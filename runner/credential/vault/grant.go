@@ -141,7 +141,7 @@ func (p *Provider) Revoke(ctx context.Context, accessor string) error {
 	} else {
 		return errors.New("revoke: this is not an accessor of a vault's lease")
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Timeout, fmt.Errorf("no answer within %s", p.cfg.Timeout))
+	ctx, cancel := p.bound(ctx)
 	defer cancel()
 	return p.loggedIn(ctx, 0, func(client *api.Client) error {
 		_, err := client.Logical().WriteWithContext(ctx, where, body)

@@ -106,7 +106,7 @@ func (p *Provider) Fetch(ctx context.Context, ask credential.Ask) (credential.Gr
 // FetchFields implements credential.Bundler: one question, several fields of
 // its answer.
 func (p *Provider) FetchFields(ctx context.Context, where string, fields []string, ttl time.Duration) ([]credential.Secret, credential.Lease, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Timeout, fmt.Errorf("no answer within %s", p.cfg.Timeout))
+	ctx, cancel := p.bound(ctx)
 	defer cancel()
 	var secrets []credential.Secret
 	var lease credential.Lease
@@ -125,6 +125,11 @@ func (p *Provider) FetchFields(ctx context.Context, where string, fields []strin
 	return secrets, lease, err
 }
 
+// bound gives a question its time.
+func (p *Provider) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, p.cfg.Timeout, fmt.Errorf("no answer within %s", p.cfg.Timeout))
+}
+
 // ask puts the one question that the path's engine answers.
 func (p *Provider) ask(ctx context.Context, client *api.Client, where string, ttl time.Duration) (*answer, error) {
 	if where == tokenCreate || strings.HasPrefix(where, tokenCreate+"/") {
@@ -141,9 +146,7 @@ func (p *Provider) ask(ctx context.Context, client *api.Client, where string, tt
 	case m.kind == "kv":
 		return p.read(ctx, client, where, false)
 	case m.kind != "":
-		return p.made(ctx, func(ctx context.Context) (*api.Secret, error) {
-			return client.Logical().ReadWithContext(ctx, where)
-		})
+		return p.madeByReading(ctx, client, where)
 	}
 	return p.guess(ctx, client, where)
 }
@@ -151,9 +154,7 @@ func (p *Provider) ask(ctx context.Context, client *api.Client, where string, tt
 // guess is for a login that may not ask what is mounted where: the path as it
 // stands, and then as one of KV version 2, whose data are below data/.
 func (p *Provider) guess(ctx context.Context, client *api.Client, where string) (*answer, error) {
-	got, err := p.made(ctx, func(ctx context.Context) (*api.Secret, error) {
-		return client.Logical().ReadWithContext(ctx, where)
-	})
+	got, err := p.madeByReading(ctx, client, where)
 	first, rest, below := strings.Cut(where, "/")
 	if err == nil || !below || !errors.Is(err, errDenied) && !errors.Is(err, errNothing) {
 		return got, err
@@ -162,6 +163,12 @@ func (p *Provider) guess(ctx context.Context, client *api.Client, where string) 
 		return got, nil
 	}
 	return nil, err
+}
+
+func (p *Provider) madeByReading(ctx context.Context, client *api.Client, where string) (*answer, error) {
+	return p.made(ctx, func(ctx context.Context) (*api.Secret, error) {
+		return client.Logical().ReadWithContext(ctx, where)
+	})
 }
 
 // read asks for what is kept, which may be repeated.
