@@ -63,18 +63,16 @@ func move(to io.Writer, from *pipeEnd) error {
 			buffer = make([]byte, copySize)
 		case n == copySize && !grown:
 			grown = true
-			from.grow()
+			if raw, err := from.SyscallConn(); err == nil {
+				raw.Control(func(fd uintptr) { grow(fd, copyPipe) })
+			}
 		}
 	}
 }
 
 // grow enlarges the pipe of a command that fills it, so that fewer switches
 // move more. A refusal (pipe-user-pages-soft, pipe(7)) changes nothing.
-func (p *pipeEnd) grow() {
-	if raw, err := p.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { unix.FcntlInt(fd, unix.F_SETPIPE_SZ, copyPipe) })
-	}
-}
+func grow(pipe uintptr, size int) { unix.FcntlInt(pipe, unix.F_SETPIPE_SZ, size) }
 
 // splice moves pages from the pipe to a file without copying them. It
 // reports false when the file cannot take them so (a terminal, O_APPEND);
@@ -146,17 +144,10 @@ func (s *splicer) move(in, out int) bool {
 		s.ended = true
 	default:
 		s.moved = true
-		s.grow(in, int(n))
+		if !s.grown && n >= copySize {
+			s.grown = true
+			grow(uintptr(in), spliceSize)
+		}
 	}
 	return true
-}
-
-// grow enlarges the pipe of a command that fills it, so that fewer switches
-// move more. A refusal (pipe-user-pages-soft, pipe(7)) changes nothing.
-func (s *splicer) grow(in, moved int) {
-	if s.grown || moved < copySize {
-		return
-	}
-	s.grown = true
-	unix.FcntlInt(uintptr(in), unix.F_SETPIPE_SZ, spliceSize)
 }
