@@ -52,25 +52,34 @@ func (b *bench) addRunning(ctx context.Context, c *creel) {
 
 // whileOneRuns gives the pid of creel-init of a sandbox that it ends again.
 func (c *creel) whileOneRuns(ctx context.Context, b *bench, do func(pid int)) error {
-	ctx, end := context.WithTimeout(ctx, fillTime)
+	ctx, cancel := context.WithTimeout(ctx, fillTime)
+	defer cancel()
+	id, end, err := c.sleeper(ctx, b, cold)
+	if err != nil {
+		return err
+	}
 	defer end()
-	started := make(chan string, 1)
-	done := make(chan error, 1)
+	reply, err := c.Inspect(ctx, id)
+	if err == nil {
+		do(reply.Sandbox.Pid)
+	}
+	return err
+}
+
+// sleeper starts a sandbox that does nothing until it is ended.
+func (c *creel) sleeper(ctx context.Context, b *bench, policy string) (id string, end func(), err error) {
+	started, done := make(chan string, 1), make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
 	go func() {
-		_, err := c.Exec(ctx, &client.Exec{Request: b.request(cold, "sleep", "1000"), Started: func(id string) { started <- id }})
+		_, err := c.Exec(ctx, &client.Exec{Request: b.request(policy, "sleep", "100000"), Started: func(id string) { started <- id }})
 		done <- err
 	}()
 	select {
-	case id := <-started:
-		reply, err := c.Inspect(ctx, id)
-		if err == nil {
-			do(reply.Sandbox.Pid)
-		}
-		end()
-		<-done // says that it was ended
-		return err
-	case err := <-done:
-		return err
+	case id = <-started:
+		return id, func() { cancel(); <-done }, nil
+	case err = <-done:
+		cancel()
+		return "", nil, fmt.Errorf("start a sandbox: %w", err)
 	}
 }
 

@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/api"
-	"github.com/creel-sandbox/creel/runner/client"
 )
 
 const (
@@ -23,7 +21,9 @@ const (
 func (b *bench) measureOverload(ctx context.Context) {
 	row := OverloadRow{Callers: overloadCallers, Seconds: b.overload.Seconds(), Refusals: map[string]int{}}
 	leaks, ok := b.endure(ctx, "overload", "after overload", func(c *creel) {
-		target, end := b.sleeper(ctx, c)
+		// A sandbox for kill to send signals to.
+		target, end, err := c.sleeper(ctx, b, packed)
+		b.tb.Check(err)
 		busy, stop := context.WithTimeout(ctx, b.overload)
 		defer stop()
 		var all sync.WaitGroup
@@ -76,22 +76,6 @@ func reason(err error) string {
 		return refused.Code
 	}
 	return err.Error()
-}
-
-// sleeper is a sandbox for kill to send signals to.
-func (b *bench) sleeper(ctx context.Context, c *creel) (id string, end func()) {
-	started, done := make(chan string, 1), make(chan error, 1)
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		_, err := c.Exec(ctx, &client.Exec{Request: b.request(packed, "sleep", "100000"), Started: func(id string) { started <- id }})
-		done <- err
-	}()
-	select {
-	case id = <-started:
-	case err := <-done:
-		b.tb.Check(fmt.Errorf("start a sandbox: %w", err))
-	}
-	return id, func() { cancel(); <-done }
 }
 
 // probe asks what an operator asks. SIGCONT does a running command nothing.
