@@ -120,14 +120,14 @@ func (p *Prediction) countFilters() error {
 }
 
 // rlimits are the resource limits that the policy or creel itself sets, by
-// their names in /proc/PID/limits; they may be neither raised nor lowered.
+// their names in /proc/PID/limits; they may be neither raised nor lowered. That
+// of open files is not among them, since creel-init has more than the command.
 func rlimits(l policy.Limits) map[string]string {
 	both := func(n int64) string { return fmt.Sprintf("%d %[1]d", n) }
 	limits := map[string]string{
 		"Max core file size":    both(spec.CoreLimit),
 		"Max locked memory":     both(spec.LockedMemory),
 		"Max msgqueue size":     both(spec.MessageQueues),
-		"Max open files":        both(l.NoFile),
 		"Max nice priority":     both(0),
 		"Max pending signals":   both(spec.PendingSignals),
 		"Max realtime priority": both(0),

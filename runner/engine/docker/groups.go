@@ -6,14 +6,10 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/engine"
 )
-
-// removeTimeout bounds the wait for killed processes to be gone.
-const removeTimeout = 5 * time.Second
 
 // group is the parent of the sandboxes' control groups under one of the
 // daemon's two cgroup drivers.

@@ -68,6 +68,9 @@ func (e *Engine) recorded(id string) (string, error) {
 	return string(data), nil
 }
 
+// removeTimeout bounds what is asked of a daemon that may not answer any more.
+const removeTimeout = 5 * time.Second
+
 // removeContainer returns once the daemon says that there is no such
 // container. A removal that another call has begun is a conflict until then.
 func (e *Engine) removeContainer(ctx context.Context, name string) error {

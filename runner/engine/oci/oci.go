@@ -39,9 +39,6 @@ import (
 // past this something is wrong (a hung mount, a frozen group).
 const runtimeTimeout = 30 * time.Second
 
-// removeTimeout bounds the wait for killed processes to be gone.
-const removeTimeout = 5 * time.Second
-
 // Config is what the engine needs to know.
 type Config struct {
 	Runtime string // absolute path of runc or crun

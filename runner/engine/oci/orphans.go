@@ -40,6 +40,9 @@ func (l *leash) close() {
 	l.read.Close()
 }
 
+// leashTimeout bounds the wait for what was killed to be gone.
+const leashTimeout = 5 * time.Second
+
 // end kills what a run that failed or was cancelled has left, and returns
 // once nothing of it is left. What is killed is or becomes the supervisor's
 // child, because its parents are dead (PR_SET_CHILD_SUBREAPER, prctl(2)).
@@ -50,7 +53,7 @@ func (l *leash) end() error {
 	if err != nil {
 		return fmt.Errorf("end run of the runtime: %w", err)
 	}
-	for deadline := time.Now().Add(removeTimeout); !l.dropped(); {
+	for deadline := time.Now().Add(leashTimeout); !l.dropped(); {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("end run of the runtime: %w", os.ErrDeadlineExceeded)
 		}
