@@ -30,11 +30,12 @@ quickstart: ## install what is missing, build, run one command in a sandbox, cle
 	integration/quickstart
 
 .PHONY: build
-build: ## build bin/creel, bin/creeld, bin/creel-init and bin/creel-image
+build: ## build the programs into bin
 	CGO_ENABLED=0 $(GOBUILD) -tags urfave_cli_no_docs -ldflags '$(LDFLAGS)' -o bin/creel ./cmd/creel
 	CGO_ENABLED=1 $(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/creeld ./cmd/creeld
 	CGO_ENABLED=0 $(GOBUILD) -ldflags '-s -w' -o bin/creel-init ./cmd/creel-init
 	CGO_ENABLED=0 $(GOBUILD) -tags urfave_cli_no_docs -ldflags '-s -w' -o bin/creel-image ./cmd/creel-image
+	CGO_ENABLED=0 $(GOBUILD) -tags urfave_cli_no_docs -ldflags '-s -w' -o bin/creel-check ./cmd/creel-check
 
 .PHONY: test
 test: ## everything CI runs, installing what is missing first (as root)

@@ -12,6 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
+	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/image/fetch"
 	"github.com/creel-sandbox/creel/runner/image/unpack"
 )
@@ -50,18 +52,18 @@ func limitsOf(c *cli.Context) (fetch.Limits, error) {
 	for flag, into := range map[string]*int64{"max-size": &limits.Unpack.Bytes, "max-download": &limits.Download} {
 		var err error
 		if *into, err = units.RAMInBytes(c.String(flag)); err != nil || *into <= 0 {
-			return limits, usagef(c, "--%s takes a size, such as 2GiB, not %q", flag, c.String(flag))
+			return limits, program.Usagef(c, "--%s takes a size, such as 2GiB, not %q", flag, c.String(flag))
 		}
 	}
 	if limits.Unpack.Entries <= 0 || limits.Layers <= 0 || c.Duration("timeout") <= 0 {
-		return limits, usagef(c, "--max-entries, --max-layers and --timeout must be more than zero")
+		return limits, program.Usagef(c, "--max-entries, --max-layers and --timeout must be more than zero")
 	}
 	return limits, nil
 }
 
 func runPull(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef(c, "pull takes one image")
+		return program.Usagef(c, "pull takes one image")
 	}
 	return bring(c, func(ctx context.Context, o fetch.Options) (*fetch.Result, error) {
 		return fetch.Pull(ctx, c.Args().First(), o)
@@ -70,7 +72,7 @@ func runPull(c *cli.Context) error {
 
 func runImport(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef(c, "import takes one file or directory, or - for stdin")
+		return program.Usagef(c, "import takes one file or directory, or - for stdin")
 	}
 	return bring(c, func(ctx context.Context, o fetch.Options) (*fetch.Result, error) {
 		return fetch.Import(ctx, c.Args().First(), c.String("name"), os.Stdin, o)
@@ -99,7 +101,7 @@ func bring(c *cli.Context, get func(context.Context, fetch.Options) (*fetch.Resu
 		return explain(err)
 	}
 	if len(result.Skipped) > 0 {
-		fmt.Fprintf(os.Stderr, "creel: notice: devices, FIFOs or sockets were left out: %s\n", printable(strings.Join(result.Skipped, ", ")))
+		fmt.Fprintf(os.Stderr, "creel: notice: devices, FIFOs or sockets were left out: %s\n", program.Printable(strings.Join(result.Skipped, ", ")))
 	}
 	if !result.New {
 		fmt.Fprintln(os.Stderr, "creel: notice: the image was here already")
@@ -120,14 +122,14 @@ func keepSecrets() error {
 // explain adds what to do about an error.
 func explain(err error) error {
 	var limit *unpack.LimitError
-	var told hinted
+	var told *api.Error
 	switch {
 	case errors.As(err, &told):
 		return told
 	case errors.As(err, &limit):
-		return hinted{err, "if the image can be trusted, --max-size, --max-download or --max-entries allow more"}
+		return program.Hinted(err, "if the image can be trusted, --max-size, --max-download or --max-entries allow more")
 	case fetch.IsUnauthorized(err):
-		return hinted{err, "if it is there: `docker login` as this user, or DOCKER_CONFIG, gives the credentials"}
+		return program.Hinted(err, "if it is there: `docker login` as this user, or DOCKER_CONFIG, gives the credentials")
 	}
 	return err
 }

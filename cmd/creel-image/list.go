@@ -1,23 +1,21 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	units "github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/image"
 )
 
 func newLsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "ls", Usage: "list the images",
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
+		Flags:  []cli.Flag{program.JSONFlag()},
 		Action: runLs,
 	}
 }
@@ -35,7 +33,7 @@ type listed struct {
 
 func runLs(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return usagef(c, "ls takes no arguments")
+		return program.Usagef(c, "ls takes no arguments")
 	}
 	store, _, err := openStore(c)
 	if err != nil {
@@ -52,22 +50,20 @@ func runLs(c *cli.Context) error {
 	for _, info := range images {
 		reply.Images = append(reply.Images, listed{info.Pin(), info})
 	}
-	encoder := json.NewEncoder(os.Stdout)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(reply)
+	return program.JSON(os.Stdout, reply)
 }
 
 // printTable prints a line for each name, as docker images.
 func printTable(images []image.Info) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 8, 3, ' ', 0)
-	fmt.Fprintln(w, "NAME\tID\tUNPACKED\tSIZE")
+	var rows [][]string
 	for _, info := range images {
 		for _, name := range shown(info) {
-			fmt.Fprintf(w, "%s\t%s\t%s ago\t%s\n", printable(name), short(info.ID),
-				strings.ToLower(units.HumanDuration(time.Since(info.Unpacked))), units.BytesSize(float64(info.Size)))
+			rows = append(rows, []string{
+				name, short(info.ID), strings.ToLower(units.HumanDuration(time.Since(info.Unpacked))) + " ago", units.BytesSize(float64(info.Size)),
+			})
 		}
 	}
-	return w.Flush()
+	return program.Table(os.Stdout, []string{"NAME", "ID", "UNPACKED", "SIZE"}, rows)
 }
 
 // shown are the names of an image, without those by a digest where others

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/image"
 )
@@ -33,7 +34,7 @@ func newPruneCommand() *cli.Command {
 
 func runRm(c *cli.Context) error {
 	if c.NArg() == 0 {
-		return usagef(c, "rm takes at least one image")
+		return program.Usagef(c, "rm takes at least one image")
 	}
 	store, _, err := openStore(c)
 	if err != nil {
@@ -97,21 +98,21 @@ func find(store *image.Store, text string) (*image.Info, error) {
 	case len(found) > 1:
 		return nil, fmt.Errorf("%d images have an ID that begins with %s", len(found), text)
 	case errors.As(err, &missing):
-		return nil, hinted{fmt.Errorf("there is no image %s", text), "`creel image ls` lists them"}
+		return nil, program.Hinted(fmt.Errorf("there is no image %s", text), "`creel image ls` lists them")
 	}
 	return nil, err
 }
 
 func inUse(err error) error {
 	if errors.Is(err, image.ErrInUse) {
-		return hinted{err, "sandboxes of a policy that names it are ready to be made; remove the policy and reload creeld first"}
+		return program.Hinted(err, "sandboxes of a policy that names it are ready to be made; remove the policy and reload creeld first")
 	}
 	return err
 }
 
 func runPrune(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return usagef(c, "prune takes no arguments")
+		return program.Usagef(c, "prune takes no arguments")
 	}
 	store, config, err := openStore(c)
 	if err != nil {
@@ -127,7 +128,7 @@ func runPrune(c *cli.Context) error {
 		return err
 	}
 	for _, info := range unnamed {
-		fmt.Fprintf(os.Stderr, "not named by a policy: %s (%s)\n", printable(info.Pin()), units.BytesSize(float64(info.Size)))
+		fmt.Fprintf(os.Stderr, "not named by a policy: %s (%s)\n", program.Printable(info.Pin()), units.BytesSize(float64(info.Size)))
 	}
 	if !c.Bool("force") {
 		if err := confirm(len(unnamed)); err != nil {
@@ -153,7 +154,7 @@ func runPrune(c *cli.Context) error {
 func unnamed(store *image.Store, config *policy.Config) ([]image.Info, error) {
 	set, problems := policy.LoadSet(os.DirFS("/"), config.PolicyDir)
 	if set == nil || policy.HasErrors(problems) {
-		return nil, hinted{errors.New("the policies have errors, so what they name is not known"), "creel policy check " + config.PolicyDir + "/*.yaml"}
+		return nil, program.Hinted(errors.New("the policies have errors, so what they name is not known"), "creel policy check "+config.PolicyDir+"/*.yaml")
 	}
 	named := map[string]bool{}
 	for _, name := range set.Names() {
@@ -190,7 +191,7 @@ func unnamed(store *image.Store, config *policy.Config) ([]image.Info, error) {
 // confirm asks on a terminal; elsewhere there is nobody to ask.
 func confirm(count int) error {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return hinted{errors.New("prune asks before it removes, and stdin is no terminal"), "--force does not ask"}
+		return program.Hinted(errors.New("prune asks before it removes, and stdin is no terminal"), "--force does not ask")
 	}
 	fmt.Fprintf(os.Stderr, "Remove %d image(s)? [y/N] ", count)
 	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')

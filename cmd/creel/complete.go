@@ -12,11 +12,15 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 )
 
 // completeTimeout bounds how long a Tab may wait for the supervisor.
 const completeTimeout = 300 * time.Millisecond
+
+// policyDir is where policies are unless creel.yaml says otherwise. It is
+// written here too so that creel need not link what reads them.
+const policyDir = "/etc/creel/policies"
 
 // newCompleteCommand is what the scripts of completion call with the words
 // before the cursor. It prints what the last one can become, a line each.
@@ -46,7 +50,7 @@ func complete(app *cli.App, words []string) []string {
 	last := words[len(words)-1]
 	var found []string
 	for _, candidate := range at.candidates(last) {
-		if strings.HasPrefix(candidate, last) && printable(candidate) == candidate {
+		if strings.HasPrefix(candidate, last) && program.Printable(candidate) == candidate {
 			found = append(found, candidate)
 		}
 	}
@@ -180,7 +184,7 @@ func policyNames() []string {
 }
 
 func policyFiles() []string {
-	files, err := filepath.Glob(filepath.Join(policy.DefaultPolicyDir, "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(policyDir, "*.yaml"))
 	if err != nil {
 		return nil
 	}

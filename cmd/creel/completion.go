@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 )
 
 //go:embed completions
@@ -27,7 +29,7 @@ func newCompletionCommand() *cli.Command {
 
 func runCompletion(c *cli.Context) error {
 	if c.NArg() != 1 || !slices.Contains(shells, c.Args().First()) {
-		return usagef(c, "completion takes one of %s", strings.Join(shells, ", "))
+		return program.Usagef(c, "completion takes one of %s", strings.Join(shells, ", "))
 	}
 	script, err := completions.ReadFile("completions/creel." + c.Args().First())
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
@@ -20,7 +21,7 @@ func newCredentialCommand() *cli.Command {
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "policy", Usage: "those of every sandbox of this `POLICY`"},
 				&cli.BoolFlag{Name: "all", Usage: "those of every sandbox"},
-				jsonFlag(),
+				program.JSONFlag(),
 			},
 			Action: runRevoke,
 		}},
@@ -35,14 +36,14 @@ func runRevoke(c *cli.Context) error {
 		}
 	}
 	if ways != 1 {
-		return usagef(c, "revoke takes either IDs, --policy or --all")
+		return program.Usagef(c, "revoke takes either IDs, --policy or --all")
 	}
 	reply, err := newClient().Revoke(c.Context, api.RevokeRequest{IDs: c.Args().Slice(), Policy: c.String("policy"), All: c.Bool("all")})
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		err = printJSON(os.Stdout, reply)
+		err = program.JSON(os.Stdout, reply)
 	} else {
 		err = printLeases(reply.Leases)
 	}
@@ -61,7 +62,7 @@ func printLeases(leases []api.Lease) error {
 	for _, l := range leases {
 		rows = append(rows, []string{shortID(orDash(l.Sandbox)), orDash(l.Policy), orDash(l.Variable), l.Provider, l.State})
 	}
-	return printTable(os.Stdout, []string{"ID", "POLICY", "VARIABLE", "PROVIDER", "STATE"}, rows)
+	return program.Table(os.Stdout, []string{"ID", "POLICY", "VARIABLE", "PROVIDER", "STATE"}, rows)
 }
 
 // unrevoked is an error where a lease still exists.

@@ -6,33 +6,30 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
 )
-
-// exitFindings is the code of doctor and policy check when what they looked
-// at is not in order.
-const exitFindings exitCode = 1
 
 func newDoctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "doctor",
 		Usage:       "check the supervisor and its host",
 		Description: "Exits with 1 when a check found an error.",
-		Flags:       []cli.Flag{jsonFlag()},
+		Flags:       []cli.Flag{program.JSONFlag()},
 		Action:      runDoctor,
 	}
 }
 
 func runDoctor(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return usagef(c, "doctor takes no arguments")
+		return program.Usagef(c, "doctor takes no arguments")
 	}
 	reply, err := newClient().Doctor(c.Context)
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		err = printJSON(os.Stdout, reply)
+		err = program.JSON(os.Stdout, reply)
 	} else {
 		err = printFindings(reply.Findings)
 	}
@@ -41,7 +38,7 @@ func runDoctor(c *cli.Context) error {
 	}
 	for _, finding := range reply.Findings {
 		if finding.Level == "error" {
-			return exitFindings
+			return program.Findings
 		}
 	}
 	return nil
@@ -52,12 +49,12 @@ func printFindings(findings []api.Finding) error {
 	for _, f := range findings {
 		rows = append(rows, []string{f.Level, f.Name, f.Detail})
 	}
-	if err := printTable(os.Stdout, []string{"LEVEL", "CHECK", "FOUND"}, rows); err != nil {
+	if err := program.Table(os.Stdout, []string{"LEVEL", "CHECK", "FOUND"}, rows); err != nil {
 		return err
 	}
 	for _, f := range findings {
 		if f.Hint != "" {
-			fmt.Fprintf(os.Stdout, "%s: hint: %s\n", printable(f.Name), printable(f.Hint))
+			fmt.Fprintf(os.Stdout, "%s: hint: %s\n", program.Printable(f.Name), program.Printable(f.Hint))
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/client"
 )
@@ -49,7 +50,7 @@ func runExec(c *cli.Context) error {
 	if err == nil {
 		told = ended(result)
 	}
-	if _, silent := told.(exitCode); !silent || sink.given() {
+	if _, silent := told.(program.Exit); !silent || sink.given() {
 		release() // not otherwise: creel is at its end
 	}
 	if sinkErr := sink.write(result, err); sinkErr != nil && err == nil {
@@ -95,19 +96,19 @@ func execute(c *cli.Context) (*api.Result, error) {
 
 func execRequest(c *cli.Context) (*api.ExecRequest, error) {
 	if c.NArg() == 0 {
-		return nil, usagef(c, "there is no command; give it after --: creel exec -- ls -l")
+		return nil, program.Usagef(c, "there is no command; give it after --: creel exec -- ls -l")
 	}
 	for _, flag := range []string{"policy", "cwd", "session"} {
 		if !utf8.ValidString(c.String(flag)) {
-			return nil, usagef(c, "--%s is not UTF-8", flag)
+			return nil, program.Usagef(c, "--%s is not UTF-8", flag)
 		}
 	}
 	if c.IsSet("timeout") && c.Duration("timeout") <= 0 {
-		return nil, usagef(c, "--timeout must be more than zero")
+		return nil, program.Usagef(c, "--timeout must be more than zero")
 	}
 	env, err := c.Generic("e").(*envFlag).resolve(os.LookupEnv)
 	if err != nil {
-		return nil, usagef(c, "%v", err)
+		return nil, program.Usagef(c, "%v", err)
 	}
 	request := &api.ExecRequest{
 		Policy:  c.String("policy"),
@@ -154,7 +155,7 @@ func ended(result *api.Result) error {
 		told.Message = "the command could not be run"
 		told.Hint = "the supervisor's log may say more: journalctl -u creeld"
 	default:
-		return exitCode(result.ExitCode)
+		return program.Exit(result.ExitCode)
 	}
 	return told
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/client"
 )
@@ -30,15 +31,15 @@ func openResult(c *cli.Context) (*resultSink, error) {
 	path, fd := c.String("result"), c.Int("result-fd")
 	switch {
 	case c.IsSet("result") && c.IsSet("result-fd"):
-		return nil, usagef(c, "--result and --result-fd exclude each other")
+		return nil, program.Usagef(c, "--result and --result-fd exclude each other")
 	case c.IsSet("result"):
 		if err := checkResultPath(path); err != nil {
-			return nil, usagef(c, "--result %s: %v", path, err)
+			return nil, program.Usagef(c, "--result %s: %v", path, err)
 		}
 		return &resultSink{path: path}, nil
 	case c.IsSet("result-fd"):
 		if err := checkResultFD(fd); err != nil {
-			return nil, usagef(c, "--result-fd %d: %v", fd, err)
+			return nil, program.Usagef(c, "--result-fd %d: %v", fd, err)
 		}
 		unix.CloseOnExec(fd)
 		return &resultSink{file: os.NewFile(uintptr(fd), "result")}, nil
@@ -107,14 +108,14 @@ func outcome(result *api.Result, err error) *api.Outcome {
 	if err == nil {
 		return &api.Outcome{Result: *result}
 	}
-	var code exitCode
+	var code program.Exit
 	switch {
 	case errors.As(err, &code):
 		return &api.Outcome{Result: api.Result{ExitCode: int(code), Reason: api.ReasonCallerGone}}
 	case errors.Is(err, client.ErrStdoutClosed):
 		return &api.Outcome{Result: api.Result{ExitCode: api.ExitSignal + int(unix.SIGPIPE), Reason: api.ReasonCallerGone}}
 	}
-	failure := asAPIError(err)
+	failure := program.Known(err, api.ExitFailed)
 	return &api.Outcome{Result: api.Result{ExitCode: failure.ExitCode, Reason: api.ReasonFailed}, Error: failure}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
@@ -101,7 +102,7 @@ func (f *forwarder) forward(s unix.Signal) {
 		f.asked++
 	}
 	if f.asked == impatience || s != unix.SIGCONT && !f.runs() {
-		f.cancel(exitCode(api.ExitSignal + int(s)))
+		f.cancel(program.Exit(api.ExitSignal + int(s)))
 		return
 	}
 	f.send(api.Control{Signal: int(s)})

@@ -49,6 +49,9 @@ type rig struct {
 	env     []string // of creel
 }
 
+// offline is a creel without any supervisor.
+var offline = &rig{env: []string{"CREEL_SOCKET=/nonexistent", "CREEL_ADMIN_SOCKET=/nonexistent"}}
+
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	host := &servertest.Host{Causes: make(chan error, 64)}

@@ -41,3 +41,15 @@ func size(bytes int64) string {
 	}
 	return fmt.Sprintf("%.4g%s", value, unit)
 }
+
+// shortened cuts s to at most n characters.
+func shortened(s string, n int) string {
+	runes := []rune(s)
+	if len(runes) <= n {
+		return s
+	}
+	return string(runes[:n-1]) + "…"
+}
+
+// shortID is enough of an ID to name a sandbox by.
+func shortID(id string) string { return id[:min(len(id), 12)] }

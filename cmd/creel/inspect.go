@@ -4,6 +4,8 @@ import (
 	"os"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 )
 
 func newInspectCommand() *cli.Command {
@@ -17,11 +19,11 @@ func newInspectCommand() *cli.Command {
 
 func runInspect(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef(c, "inspect takes one ID")
+		return program.Usagef(c, "inspect takes one ID")
 	}
 	reply, err := newClient().Inspect(c.Context, c.Args().First())
 	if err != nil {
 		return err
 	}
-	return printJSON(os.Stdout, reply)
+	return program.JSON(os.Stdout, reply)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
@@ -31,10 +32,10 @@ func newKillCommand() *cli.Command {
 func runKill(c *cli.Context) error {
 	signal, err := parseSignal(c.String("signal"))
 	if err != nil {
-		return usagef(c, "%v", err)
+		return program.Usagef(c, "%v", err)
 	}
 	if c.Bool("all") == (c.NArg() > 0) {
-		return usagef(c, "kill takes either IDs or --all")
+		return program.Usagef(c, "kill takes either IDs or --all")
 	}
 	reply, err := newClient().Kill(c.Context, api.KillRequest{IDs: c.Args().Slice(), All: c.Bool("all"), Signal: signal})
 	if err != nil {

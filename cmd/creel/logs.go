@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
@@ -22,7 +23,7 @@ func newLogsCommand() *cli.Command {
 
 func runLogs(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef(c, "logs takes one ID")
+		return program.Usagef(c, "logs takes one ID")
 	}
 	request := api.LogsRequest{ID: c.Args().First(), Follow: c.Bool("follow")}
 	return newClient().Logs(c.Context, request, func(chunk api.LogChunk) error {

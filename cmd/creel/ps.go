@@ -9,19 +9,16 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
 )
-
-func jsonFlag() *cli.BoolFlag {
-	return &cli.BoolFlag{Name: "json", Usage: "print JSON, whose keys stay the same between versions"}
-}
 
 func newPsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "ps",
 		Usage: "list sandboxes",
 		Flags: []cli.Flag{
-			jsonFlag(),
+			program.JSONFlag(),
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "list ended ones too"},
 		},
 		Action: runPs,
@@ -30,23 +27,23 @@ func newPsCommand() *cli.Command {
 
 func runPs(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return usagef(c, "ps takes no arguments")
+		return program.Usagef(c, "ps takes no arguments")
 	}
 	reply, err := newClient().Ps(c.Context, c.Bool("all"))
 	if err != nil {
 		return err
 	}
 	for _, notice := range reply.Notices {
-		fmt.Fprintf(os.Stderr, "creel: notice: %s\n", printable(notice))
+		fmt.Fprintf(os.Stderr, "creel: notice: %s\n", program.Printable(notice))
 	}
 	if c.Bool("json") {
-		return printJSON(os.Stdout, reply)
+		return program.JSON(os.Stdout, reply)
 	}
 	var rows [][]string
 	for i := range reply.Sandboxes {
 		rows = append(rows, psRow(&reply.Sandboxes[i], time.Now()))
 	}
-	return printTable(os.Stdout, []string{"ID", "POLICY", "COMMAND", "CALLER", "CREATED", "STATE", "PIDS", "LEASES", "WEAKER"}, rows)
+	return program.Table(os.Stdout, []string{"ID", "POLICY", "COMMAND", "CALLER", "CREATED", "STATE", "PIDS", "LEASES", "WEAKER"}, rows)
 }
 
 func psRow(s *api.Sandbox, now time.Time) []string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
@@ -16,7 +17,7 @@ func newStatsCommand() *cli.Command {
 		Name:      "stats",
 		Usage:     "print what sandboxes use now",
 		ArgsUsage: "[ID…]",
-		Flags:     []cli.Flag{jsonFlag()},
+		Flags:     []cli.Flag{program.JSONFlag()},
 		Action:    runStats,
 	}
 }
@@ -27,13 +28,13 @@ func runStats(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(os.Stdout, reply)
+		return program.JSON(os.Stdout, reply)
 	}
 	var rows [][]string
 	for i := range reply.Stats {
 		rows = append(rows, statsRow(&reply.Stats[i]))
 	}
-	return printTable(os.Stdout, []string{"ID", "POLICY", "MEM USAGE / LIMIT", "MEM %", "CPU TIME", "PIDS / LIMIT", "OOM KILLS"}, rows)
+	return program.Table(os.Stdout, []string{"ID", "POLICY", "MEM USAGE / LIMIT", "MEM %", "CPU TIME", "PIDS / LIMIT", "OOM KILLS"}, rows)
 }
 
 func statsRow(s *api.Stats) []string {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
@@ -14,7 +15,7 @@ func newVersionCommand() *cli.Command {
 		Name:  "version",
 		Usage: "print the versions of creel and of the supervisor",
 		Flags: []cli.Flag{
-			jsonFlag(),
+			program.JSONFlag(),
 			&cli.BoolFlag{Name: "client", Usage: "creel's alone; asks no supervisor"},
 		},
 		Action: runVersion,
@@ -29,7 +30,7 @@ type versions struct {
 
 func runVersion(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return usagef(c, "version takes no arguments")
+		return program.Usagef(c, "version takes no arguments")
 	}
 	found := versions{Client: api.Version}
 	var err error
@@ -44,12 +45,12 @@ func runVersion(c *cli.Context) error {
 
 func printVersions(c *cli.Context, found versions) error {
 	if c.Bool("json") {
-		return printJSON(os.Stdout, found)
+		return program.JSON(os.Stdout, found)
 	}
 	fmt.Fprintf(os.Stdout, "creel    %s\n", found.Client)
 	if s := found.Server; s != nil {
 		fmt.Fprintf(os.Stdout, "creeld   %s\nengine   %s\nruntime  %s\n",
-			printable(s.Version), printable(s.Engine), printable(s.Runtime))
+			program.Printable(s.Version), program.Printable(s.Engine), program.Printable(s.Runtime))
 	}
 	return nil
 }

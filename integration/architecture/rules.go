@@ -39,8 +39,9 @@ var ImportBans = []ImportBan{
 		Reason: "arrows point one way: cmd → runner → policy, profiles",
 	},
 	{
-		From: []string{"cmd"}, Not: []string{Module + "/cmd", Module + "/integration"},
-		Reason: "a command shares through runner, so that each binary links only what it needs",
+		From: []string{"cmd"}, Not: []string{Module + "/cmd/creel", Module + "/cmd/creeld", Module + "/cmd/creel-init", Module + "/cmd/creel-image",
+			Module + "/cmd/creel-check", Module + "/integration"},
+		Reason: "a program shares through runner or cmd/internal/program, so that each links only what it needs",
 	},
 	{
 		Not: []string{Module + "/runner/server/servertest"}, Except: []Exception{{"integration", "tests"}},
@@ -113,7 +114,7 @@ var CallBans = []CallBan{
 			{"runner/credential", "starts the helper that a policy names as the source of a credential"},
 			{"cmd/creel-init", "is PID 1 of a sandbox: starts the command inside it"},
 			{"runner/host", "re-executes creeld into a mount namespace of its own"},
-			{"cmd/creel/image.go", "becomes creel-image, so that creel links nothing that reads registries and archives"},
+			{"cmd/creel/delegate.go", "becomes creel-image or creel-check, so that creel links nothing that reads what others wrote"},
 			{"runner/server/servertest", "starts the real binaries, for tests only"},
 			{"integration", "tests start the real things"},
 		},
@@ -159,7 +160,7 @@ var BinaryRules = []BinaryRule{
 			Module + "/runner/engine", Module + "/runner/supervisor", Module + "/runner/seccomp",
 			Module + "/runner/credential", Module + "/runner/posture", Module + "/runner/cgroup",
 			Module + "/runner/rootfs", Module + "/runner/spec", Module + "/runner/network",
-			Module + "/runner/server", Module + "/runner/initproto", Module + "/runner/image",
+			Module + "/runner/server", Module + "/runner/initproto", Module + "/runner/image", Module + "/policy",
 			"github.com/google", "github.com/klauspost", "github.com/distribution", "github.com/docker", "github.com/moby", "github.com/seccomp", "github.com/hashicorp",
 			"net/http", "crypto/tls",
 		},
@@ -180,6 +181,14 @@ var BinaryRules = []BinaryRule{
 			Module + "/runner/server", Module + "/runner/client", Module + "/runner/initproto", "github.com/docker/docker", "github.com/seccomp",
 		},
 		Reason: "it reads what strangers wrote, and needs no way to the supervisor or to a sandbox",
+	},
+	{
+		Package: Module + "/cmd/creel-check",
+		Not: []string{
+			Module + "/runner/engine", Module + "/runner/supervisor", Module + "/runner/seccomp", Module + "/runner/credential",
+			Module + "/runner/server", Module + "/runner/client", Module + "/runner/initproto", "github.com/docker/docker", "github.com/seccomp", "github.com/hashicorp",
+		},
+		Reason: "it reads what others wrote, and needs no secret and no way to the supervisor or to a sandbox",
 	},
 	{
 		Package: Module + "/cmd/creel-init",

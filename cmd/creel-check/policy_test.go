@@ -36,25 +36,22 @@ func policies(t *testing.T) string {
 	return dir
 }
 
-// offline is a creel without any supervisor.
-var offline = &rig{env: []string{"CREEL_SOCKET=/nonexistent", "CREEL_ADMIN_SOCKET=/nonexistent"}}
-
 func TestPolicyCheckNeedsNoSupervisorAndNamesTheLine(t *testing.T) {
 	dir := policies(t)
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
-	got := offline.run(t, "policy", "check", good)
+	got := check(t, "policy", "check", good)
 	got.want(t, 0)
 	if !strings.HasSuffix(got.stdout, good+": ok\n") {
 		t.Errorf("check of a good one: %q", got.stdout)
 	}
-	got = offline.run(t, "policy", "check", bad, good)
+	got = check(t, "policy", "check", bad, good)
 	got.want(t, 1)
 	if !strings.Contains(got.stdout, bad+":3:") || !strings.Contains(got.stdout, "privileged") || !strings.Contains(got.stdout, good+": ok\n") {
 		t.Errorf("check of a bad and a good one: %q", got.stdout)
 	}
-	offline.run(t, "policy", "check").want(t, 125, "at least one file")
-	offline.run(t, "policy", "check", "/nonexistent.yaml").want(t, 125, "/nonexistent.yaml")
-	offline.run(t, "policy", "check", dir).want(t, 125, "is a directory")
+	check(t, "policy", "check").want(t, 125, "at least one file")
+	check(t, "policy", "check", "/nonexistent.yaml").want(t, 125, "/nonexistent.yaml")
+	check(t, "policy", "check", dir).want(t, 125, "is a directory")
 }
 
 func TestPolicyCheckKnowsTheSupervisorsFile(t *testing.T) {
@@ -63,7 +60,7 @@ func TestPolicyCheckKnowsTheSupervisorsFile(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if got := offline.run(t, "policy", "check", file); got.code != code {
+		if got := check(t, "policy", "check", file); got.code != code {
 			t.Errorf("%q: %+v, want code %d", text, got, code)
 		}
 	}
@@ -74,37 +71,37 @@ func TestPolicyCheckJudgesAsStrictlyAsTheSupervisorWould(t *testing.T) {
 	if err := os.WriteFile(overdue, []byte(strings.Replace(goodPolicy, "2099", "2001", 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	lenient := offline.run(t, "policy", "check", overdue)
+	lenient := check(t, "policy", "check", overdue)
 	lenient.want(t, 0)
 	if !strings.Contains(lenient.stdout, "warning") || !strings.HasSuffix(lenient.stdout, ": ok\n") {
 		t.Errorf("without --strict: %q", lenient.stdout)
 	}
-	strict := offline.run(t, "policy", "check", "--strict", overdue)
+	strict := check(t, "policy", "check", "--strict", overdue)
 	strict.want(t, 1)
 	if !strings.Contains(strict.stdout, "overdue") || strings.Contains(strict.stdout, ": ok\n") {
 		t.Errorf("with --strict: %q", strict.stdout)
 	}
-	offline.run(t, "policy", "check", "--strict", filepath.Join(policies(t), "good.yaml")).want(t, 0)
+	check(t, "policy", "check", "--strict", filepath.Join(policies(t), "good.yaml")).want(t, 0)
 }
 
 func TestPolicyShowAndExplainTakeNamesAndFiles(t *testing.T) {
 	dir := policies(t)
 	file := filepath.Join(dir, "good.yaml")
-	shown := offline.run(t, "policy", "show", "--policy-dir", dir, "good")
+	shown := check(t, "policy", "show", "--policy-dir", dir, "good")
 	shown.want(t, 0)
 	if !strings.Contains(shown.stdout, "name: good\n") || !strings.Contains(shown.stdout, "limits:") {
 		t.Errorf("show %q", shown.stdout)
 	}
-	if again := offline.run(t, "policy", "show", file); again.stdout != shown.stdout {
+	if again := check(t, "policy", "show", file); again.stdout != shown.stdout {
 		t.Errorf("by file: %+v", again)
 	}
-	explained := offline.run(t, "policy", "explain", file)
+	explained := check(t, "policy", "explain", file)
 	explained.want(t, 0)
 	if !strings.Contains(explained.stdout, file+":8\n") || !strings.Contains(explained.stdout, "default\n") {
 		t.Errorf("explain %q", explained.stdout)
 	}
-	offline.run(t, "policy", "show", "--policy-dir", dir, "nope").want(t, 125, `no policy "nope"`, filepath.Join(dir, "nope.yaml"), "--policy-dir")
-	offline.run(t, "policy", "explain", "--policy-dir", dir, "bad").want(t, 125, "has errors", "bad.yaml:3:", "creel policy check")
-	offline.run(t, "policy", "show").want(t, 125, "one name or file")
-	offline.run(t, "policy", "nope").want(t, 125, `no command "nope"`)
+	check(t, "policy", "show", "--policy-dir", dir, "nope").want(t, 125, `no policy "nope"`, filepath.Join(dir, "nope.yaml"), "--policy-dir")
+	check(t, "policy", "explain", "--policy-dir", dir, "bad").want(t, 125, "has errors", "bad.yaml:3:", "creel policy check")
+	check(t, "policy", "show").want(t, 125, "one name or file")
+	check(t, "policy", "nope").want(t, 125, `no command "nope"`)
 }
