@@ -34,9 +34,7 @@ func Read(file string, data []byte) (*Document, []Problem) {
 		for _, check := range rules {
 			check(&p, d.problem)
 		}
-		if p.Workdir == "" {
-			p.Workdir = defaultWorkdir(&p)
-		}
+		settle(&p)
 	}
 	if problems := d.finish(); len(problems) > 0 {
 		return nil, problems
@@ -55,6 +53,18 @@ func readRoot[P any](d *decoder, data []byte, o object[P], mayBeEmpty bool) (P, 
 		return o.defaults(), len(d.problems) == 0
 	}
 	return o.read(d, "", n), true
+}
+
+// settle fills in the defaults that depend on other keys.
+func settle(p *Policy) {
+	if p.Workdir == "" {
+		p.Workdir = defaultWorkdir(p)
+	}
+	for i, c := range p.Credentials {
+		if c.OnExpiry == "" && leased(c.Provider) {
+			p.Credentials[i].OnExpiry = OnExpiryEnd
+		}
+	}
 }
 
 func defaultWorkdir(p *Policy) string {

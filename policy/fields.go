@@ -108,6 +108,8 @@ var credentialFields = table(func() []field[Credential] {
 			"Where the value comes from: systemd:NAME, exec:HELPER ARG… or vault:PATH#FIELD."),
 		optional("ttl", sparse[time.Duration]{duration(time.Second, 24*time.Hour), null}, 0, func(c *Credential) *time.Duration { return &c.TTL },
 			"The longest the value stays valid; left out, as long as the invocation."),
+		optional("onExpiry", sparse[OnExpiry]{oneOf(OnExpiryEnd, OnExpiryWarn), nothing}, "", func(c *Credential) *OnExpiry { return &c.OnExpiry },
+			"What becomes of a command that outlives the value: end, unless it says warn, with which it goes on and the journal tells."),
 	}
 })
 

@@ -119,7 +119,18 @@ type Credential struct {
 	Provider  string
 	Reference string
 	TTL       time.Duration // zero: as long as the invocation
+	OnExpiry  OnExpiry      // "" for a value that does not end
 }
+
+// OnExpiry says what becomes of a command that still runs when its credential
+// has ended.
+type OnExpiry string
+
+// What can become of it.
+const (
+	OnExpiryEnd  OnExpiry = "end"
+	OnExpiryWarn OnExpiry = "warn"
+)
 
 // Network is what the sandbox may reach.
 type Network struct {

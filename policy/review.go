@@ -60,6 +60,19 @@ var concerns = []concern{
 		weaker:  "limits.timeout: unlimited",
 	},
 	{
+		where:   func(p *Policy, _ time.Time) []string { return credentialsThat(p, "ttl", endsBeforeTheCommand) },
+		message: "a command may run for longer than the credential is valid, and is ended then",
+		hint:    "let limits.timeout be no more than ttl, or say 'onExpiry: warn' and have the command go on without it",
+	},
+	{
+		where: func(p *Policy, _ time.Time) []string {
+			return credentialsThat(p, "onExpiry", func(_ *Policy, c Credential) bool { return c.OnExpiry == OnExpiryWarn })
+		},
+		message: "a command goes on after its credential has ended",
+		hint:    "leave the key out where a command is no use without it",
+		weaker:  "credentials.onExpiry: warn",
+	},
+	{
 		where: func(p *Policy, _ time.Time) (paths []string) {
 			for _, v := range p.Env {
 				if v.Value != "" && soundsSecret(v.Name) {
@@ -72,6 +85,20 @@ var concerns = []concern{
 		hint:    "declare it under credentials",
 		refused: true,
 	},
+}
+
+// credentialsThat are the paths of a key of the credentials that are of a kind.
+func credentialsThat(p *Policy, key string, are func(*Policy, Credential) bool) (paths []string) {
+	for i, c := range p.Credentials {
+		if are(p, c) {
+			paths = append(paths, element("credentials", i)+"."+key)
+		}
+	}
+	return paths
+}
+
+func endsBeforeTheCommand(p *Policy, c Credential) bool {
+	return c.TTL > 0 && c.OnExpiry != OnExpiryWarn && (p.Limits.Timeout == 0 || p.Limits.Timeout > c.TTL)
 }
 
 func when(holds bool, path string) []string {

@@ -12,7 +12,7 @@ var rules = []rule{
 	sandboxCannotWriteWhatCreelTrusts,
 	variablesAreSetOnce,
 	callersAreNamedOnce,
-	ttlNeedsALease,
+	lifeNeedsALease,
 	dockerSharesTheUserNamespace,
 }
 
@@ -114,12 +114,20 @@ func reportRepeats(path string, words []string, report func(string, *fault)) {
 	}
 }
 
-// ttlNeedsALease refuses a ttl that nobody would enforce.
-func ttlNeedsALease(p *Policy, report func(string, *fault)) {
+// lifeNeedsALease refuses what nobody would enforce: words about the life of a
+// value that does not end.
+func lifeNeedsALease(p *Policy, report func(string, *fault)) {
 	for i, c := range p.Credentials {
-		if c.TTL > 0 && c.Provider != "" && !leased(c.Provider) {
+		if c.Provider == "" || leased(c.Provider) {
+			continue
+		}
+		if c.TTL > 0 {
 			report(element("credentials", i)+".ttl",
 				faultf("leave ttl out, or lease the value from a vault", "the %s provider cannot take a value back, so a ttl would have no effect", c.Provider))
+		}
+		if c.OnExpiry != "" {
+			report(element("credentials", i)+".onExpiry",
+				faultf("leave onExpiry out, or lease the value from a vault", "values of the %s provider do not end", c.Provider))
 		}
 	}
 }

@@ -138,6 +138,9 @@ func ended(result *api.Result) error {
 		told.Hint = explain + "; --timeout can only shorten it"
 	case api.ReasonOutputLimit:
 		told.Message, told.Hint = "the command was ended: it wrote more output than its policy allows", explain
+	case api.ReasonExpired:
+		told.Message = fmt.Sprintf("the command was ended with its credential, after %v", result.Wall.Round(time.Millisecond))
+		told.Hint = explain + "; a credential lasts as long as its ttl, or the vault, says"
 	case api.ReasonOOM:
 		told.Message, told.Hint = "the command was ended: it used more memory than its policy allows", explain
 	case api.ReasonLost:

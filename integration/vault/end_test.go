@@ -55,6 +55,30 @@ func TestLeaseIsRevokedHoweverTheCommandEnds(t *testing.T) {
 	}
 }
 
+// TestSandboxIsEndedWithItsLease, and an operator sees why.
+func TestSandboxIsEndedWithItsLease(t *testing.T) {
+	s := Start(t, Options{})
+	s.Tokens("task")
+	r := rig(t, s, oneToken(s))
+	r.WritePolicy("short", r.PolicyText("short", strings.Replace(oneToken(s), "10m", "2s", 1)))
+	r.Reload()
+	if got := r.Creel("policy", "check", r.Policies+"/short.yaml"); !strings.Contains(got.Stdout+got.Stderr, "a command may run for longer than the credential is valid") {
+		t.Errorf("policy check says %s%s", got.Stdout, got.Stderr)
+	}
+	client, token := launch(t, s, r, "--policy", "short")
+	if !s.Accepts(token) {
+		t.Fatal("control: the token does not work while the command runs")
+	}
+	_ = client.Wait()
+	if code := client.ProcessState.ExitCode(); code != 137 || !strings.Contains(client.Stderr.(fmt.Stringer).String(), "was ended with its credential") {
+		t.Errorf("ended with %d: %v", code, client.Stderr)
+	}
+	refusedWithin(t, s, token)
+	if got := r.Creel("ps", "-a"); !strings.Contains(got.Stdout, "(credential-expired, 137)") {
+		t.Errorf("ps -a says %s", got.Stdout)
+	}
+}
+
 // TestNoLeaseIsLeftByACommandThatDoesNotStart, for whatever reason.
 func TestNoLeaseIsLeftByACommandThatDoesNotStart(t *testing.T) {
 	s := Start(t, Options{})

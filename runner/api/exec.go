@@ -52,6 +52,7 @@ const (
 	ReasonSignaled      = "signaled"
 	ReasonTimeout       = "timeout"
 	ReasonOutputLimit   = "output-limit"
+	ReasonExpired       = "credential-expired" // its credential ended before it did
 	ReasonKilled        = "killed"
 	ReasonCallerGone    = "caller-gone"
 	ReasonOOM           = "oom"

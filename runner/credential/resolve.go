@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/boottime"
 )
 
 // resolveTimeout bounds all the fetches of one invocation together.
@@ -51,8 +52,9 @@ type Lease struct {
 	// Accessor names the lease to the provider that made it. It revokes the
 	// value and cannot be used in its place: it is no secret.
 	Accessor string
-	// Expires is when the value ends by itself; zero, where it never does.
-	Expires time.Time
+	// Ends is when the value ends by itself, or a little before: it is counted
+	// from the question. Zero, where it never does.
+	Ends boottime.Instant
 }
 
 // Revoker is a Provider that makes leases. To revoke one that is gone is no

@@ -1,7 +1,7 @@
 // Package credential fetches the secret values that a policy names, keeps
 // them where no log or encoder finds them, and takes them out of output.
 //
-// It imports policy, the standard library and golang.org/x/sys. It never
+// It imports policy, boottime, the standard library and golang.org/x/sys. It never
 // reads the process environment, never writes a value to a file, a log, an
 // error or an argument vector, and keeps no value longer than its Secret.
 //

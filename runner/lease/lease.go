@@ -3,7 +3,7 @@
 // its value is used, and struck out once it is revoked or has ended by itself,
 // so that a supervisor that was killed is made good by the next one.
 //
-// It imports credential, for the Revoker interface, policy, the standard
+// It imports credential, for the Revoker interface, policy, boottime, the standard
 // library, x/sys and logrus. It never sees a value: what it keeps on disk, an
 // accessor, cannot be used in a value's place.
 package lease
@@ -21,6 +21,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/boottime"
 	"github.com/creel-sandbox/creel/runner/credential"
 )
 
@@ -53,6 +54,7 @@ type Row struct {
 // lease is an entry and what is done about it.
 type lease struct {
 	Entry
+	ends    boottime.Instant // zero also where a former supervisor wrote it down
 	file    string
 	state   string
 	problem string
@@ -129,8 +131,7 @@ var errReleased = errors.New("keep lease: its sandbox has ended")
 // not, the book sees to the lease's end.
 func (h *Holding) Keep(c policy.Credential, of credential.Lease) error {
 	b := h.book
-	l, err := b.add(Entry{Sandbox: h.sandbox, Policy: h.policy, Variable: c.Env, Provider: c.Provider,
-		Accessor: of.Accessor, Expires: of.Expires})
+	l, err := b.add(Entry{Sandbox: h.sandbox, Policy: h.policy, Variable: c.Env, Provider: c.Provider}, of)
 	b.mu.Lock()
 	released := h.released
 	h.leases = append(h.leases, l)
@@ -148,7 +149,7 @@ func (h *Holding) Keep(c policy.Credential, of credential.Lease) error {
 
 // Discard takes over a lease that no sandbox waits for any more.
 func (b *Book) Discard(provider string, of credential.Lease) {
-	l, err := b.add(Entry{Provider: provider, Accessor: of.Accessor, Expires: of.Expires})
+	l, err := b.add(Entry{Provider: provider}, of)
 	if err != nil {
 		b.log.WithField("provider", provider).WithError(err).Error("a lease could not be written down before it is revoked")
 	}
@@ -170,7 +171,7 @@ func (b *Book) Remember(provider string, of credential.Lease) {
 	for _, l := range over {
 		b.strike(l)
 	}
-	l, err := b.write(Entry{Provider: provider, Accessor: of.Accessor, Expires: of.Expires})
+	l, err := b.write(Entry{Provider: provider}, of)
 	if err != nil {
 		b.log.WithField("provider", provider).WithError(err).Error("a login could not be written down")
 	}
@@ -195,17 +196,23 @@ func (b *Book) erase(l *lease) {
 }
 
 // add enters a lease, also where it cannot be written down.
-func (b *Book) add(entry Entry) (*lease, error) {
-	l, err := b.write(entry)
+func (b *Book) add(entry Entry, of credential.Lease) (*lease, error) {
+	l, err := b.write(entry, of)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.leases[l] = struct{}{}
 	return l, err
 }
 
-func (b *Book) write(entry Entry) (*lease, error) {
+func (b *Book) write(entry Entry, of credential.Lease) (*lease, error) {
+	entry.Accessor = of.Accessor
+	if of.Ends != 0 {
+		entry.Expires = time.Now().Add(of.Ends.Until())
+	}
 	file, err := b.file.write(entry)
-	return newLease(entry, file), err
+	l := newLease(entry, file)
+	l.ends = of.Ends
+	return l, err
 }
 
 // Release begins to revoke all leases of the sandbox. It does not wait.
@@ -239,7 +246,7 @@ func rows(leases []*lease) []Row {
 	out := make([]Row, 0, len(leases))
 	for _, l := range leases {
 		row := Row{Entry: l.Entry, State: l.state, Problem: l.problem}
-		if l.state != Revoked && l.over(time.Now()) {
+		if l.state != Revoked && (l.over(time.Now()) || l.ends.Over()) {
 			row.State = Expired
 		}
 		out = append(out, row)

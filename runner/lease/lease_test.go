@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/boottime"
 	"github.com/creel-sandbox/creel/runner/credential"
 )
 
@@ -70,7 +71,7 @@ func shut(t *testing.T, b *Book) {
 
 func keep(t *testing.T, h *Holding, accessor string) {
 	t.Helper()
-	of := credential.Lease{Accessor: accessor, Expires: time.Now().Add(time.Hour)}
+	of := credential.Lease{Accessor: accessor, Ends: boottime.Now().Add(time.Hour)}
 	if err := h.Keep(policy.Credential{Env: "TOKEN_" + accessor, Provider: "vault"}, of); err != nil {
 		t.Fatal(err)
 	}
@@ -230,8 +231,8 @@ func TestBookThatOthersCanUseIsRefused(t *testing.T) {
 func TestLoginOfAKilledSupervisorIsRevokedAndOfAStoppedOneForgotten(t *testing.T) {
 	dir, v := t.TempDir()+"/leases", &vault{}
 	b := open(t, dir, v)
-	b.Remember("vault", credential.Lease{Accessor: "over", Expires: time.Now().Add(-time.Hour)})
-	b.Remember("vault", credential.Lease{Accessor: "login", Expires: time.Now().Add(time.Hour)})
+	b.Remember("vault", credential.Lease{Accessor: "over", Ends: boottime.Now().Add(-time.Hour)})
+	b.Remember("vault", credential.Lease{Accessor: "login", Ends: boottime.Now().Add(time.Hour)})
 	want(t, "written down", files(t, dir), 1)
 	if rows := b.Revoke(t.Context(), func(Entry) bool { return true }); len(rows) != 0 {
 		t.Errorf("an operator revoked %+v", rows)

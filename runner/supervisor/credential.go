@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ func (s *Supervisor) fetchCredentials(ctx context.Context, inv *invocation) erro
 			Hint: "the command was not run; check the credential's source as the supervisor's user"}
 	}
 	inv.secrets = secrets
+	if inv.expiry, err = newExpiry(inv.policy.Credentials, secrets); err != nil {
+		return errors.Join(err, s.dropCredentials(inv))
+	}
 	return nil
 }
 
@@ -47,6 +51,9 @@ func bounded(p *policy.Policy) []policy.Credential {
 
 func (s *Supervisor) dropCredentials(inv *invocation) error {
 	credential.DestroyAll(inv.secrets)
+	if inv.expiry != nil {
+		inv.expiry.stop()
+	}
 	if inv.leases != nil {
 		inv.leases.Release()
 	}

@@ -110,12 +110,20 @@ func (s *Supervisor) attend(ctx context.Context, inv *invocation, control <-chan
 	limit, stopTimer := timeLimit(inv)
 	defer stopTimer()
 	gone := ctx.Done()
+	expired, warned := inv.expiries()
 	for {
 		select {
 		case e := <-ended:
 			return e.exit, e.err
 		case <-limit:
 			inv.stop(api.ReasonTimeout)
+		case <-expired:
+			s.tellExpired(inv, "is ended")
+			inv.stop(api.ReasonExpired)
+			expired = nil
+		case <-warned:
+			s.tellExpired(inv, "goes on without them")
+			warned = nil
 		case <-gone:
 			inv.stop(api.ReasonCallerGone)
 			gone = nil

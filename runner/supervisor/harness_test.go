@@ -96,7 +96,7 @@ type options struct {
 	policy   string                            // lines added to exec-default
 	more     map[string]string                 // further policies, by name: lines
 	wrap     func(engine.Engine) engine.Engine // the engine that the supervisor gets
-	provider credential.Provider               // of "exec:" credentials
+	provider credential.Provider               // of "exec:" and "vault:" credentials
 }
 
 // rig is a supervisor over a real engine.
@@ -126,11 +126,11 @@ func newRig(t *testing.T, o options) *rig {
 	r.load = func() (*Declared, error) { return r.declare(files) }
 
 	cfg := Config{Load: func() (*Declared, error) { return r.load() }, Log: logrus.New(), InitPath: initBinary,
-		Credentials: credential.New(map[string]credential.Provider{"exec": o.provider})}
+		Credentials: credential.New(map[string]credential.Provider{"exec": o.provider, "vault": o.provider})}
 	cfg.Log.SetOutput(r.log)
 	revokers := map[string]credential.Revoker{}
 	if revoker, ok := o.provider.(credential.Revoker); ok {
-		revokers["exec"] = revoker
+		revokers["vault"] = revoker
 	}
 	cfg.Leases, err = lease.Open(dir+"/leases", revokers, cfg.Log)
 	check(t, err)

@@ -46,6 +46,7 @@ type invocation struct {
 	relay    *network.Relay
 	secrets  []credential.Resolved
 	leases   *lease.Holding // nil while there are none
+	expiry   *expiry        // nil without credentials
 	output   *output
 	logs     *tail
 	listener *os.File

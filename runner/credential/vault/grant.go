@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/creel-sandbox/creel/runner/boottime"
 	"github.com/creel-sandbox/creel/runner/credential"
 )
 
@@ -46,25 +47,26 @@ func tokenRequest(ttl time.Duration) map[string]any {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%ds", max(1, int64(d/time.Second))) }
 
-// leaseOf is the lease of an answer; the zero Lease where it has none.
-func leaseOf(secret *api.Secret) credential.Lease {
-	now := time.Now()
+// leaseOf is the lease of an answer to what was asked then; the zero Lease
+// where it has none.
+func leaseOf(secret *api.Secret, asked boottime.Instant) credential.Lease {
 	switch {
 	case secret == nil:
 		return credential.Lease{}
 	case secret.Auth != nil && secret.Auth.Accessor != "":
-		return credential.Lease{Accessor: ofToken + secret.Auth.Accessor, Expires: expiry(now, secret.Auth.LeaseDuration)}
+		return credential.Lease{Accessor: ofToken + secret.Auth.Accessor, Ends: end(asked, secret.Auth.LeaseDuration)}
 	case secret.Auth == nil && secret.LeaseID != "":
-		return credential.Lease{Accessor: ofLease + secret.LeaseID, Expires: expiry(now, secret.LeaseDuration)}
+		return credential.Lease{Accessor: ofLease + secret.LeaseID, Ends: end(asked, secret.LeaseDuration)}
 	}
 	return credential.Lease{}
 }
 
-func expiry(now time.Time, seconds int) time.Time {
+// end is when what was asked for then ends; zero where it never does.
+func end(asked boottime.Instant, seconds int) boottime.Instant {
 	if seconds <= 0 {
-		return time.Time{}
+		return 0
 	}
-	return now.Add(time.Duration(seconds) * time.Second)
+	return asked.Add(time.Duration(seconds) * time.Second)
 }
 
 // bind sees that what was made can be revoked and ends within ttl.
@@ -111,7 +113,7 @@ func (a *answer) value(field string) (credential.Secret, error) {
 // shorten has a lease end within ttl. An engine gives leases as long as its
 // role says; to renew one for less ends it earlier.
 func (p *Provider) shorten(ctx context.Context, client *api.Client, lease *credential.Lease, ttl time.Duration) error {
-	if ttl <= 0 || lease.Accessor == "" || !lease.Expires.IsZero() && !lease.Expires.After(time.Now().Add(ttl+time.Second)) {
+	if ttl <= 0 || lease.Accessor == "" || lease.Ends != 0 && lease.Ends.Until() <= ttl+time.Second {
 		return nil
 	}
 	const hint = "; lower the TTL of the role in the vault, or raise ttl in the policy"
@@ -119,6 +121,7 @@ func (p *Provider) shorten(ctx context.Context, client *api.Client, lease *crede
 	if !ok {
 		return errors.New("the vault made a token that is valid for longer than the policy's ttl" + hint)
 	}
+	asked := boottime.Now()
 	renewed, err := client.Sys().RenewWithContext(ctx, id, int(max(1, ttl/time.Second)))
 	if err != nil {
 		// %v: a denial here must not have the lease made again.
@@ -127,7 +130,7 @@ func (p *Provider) shorten(ctx context.Context, client *api.Client, lease *crede
 	if renewed == nil || renewed.LeaseDuration <= 0 || time.Duration(renewed.LeaseDuration)*time.Second > ttl+time.Second {
 		return errors.New("the vault made a lease that is longer than the policy's ttl, and did not shorten it" + hint)
 	}
-	lease.Expires = expiry(time.Now(), renewed.LeaseDuration)
+	lease.Ends = end(asked, renewed.LeaseDuration)
 	return nil
 }
 

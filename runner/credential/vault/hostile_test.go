@@ -181,7 +181,7 @@ func TestLeaseComesWithTheErrorWhereItsValueIsRefused(t *testing.T) {
 			if grant.Lease.Accessor != "lease/engine/creds/x/one" {
 				t.Errorf("the lease is lost: %v", grant.Lease)
 			}
-			if c.want == "" && (err != nil || string(grant.Secret.Reveal()) != canary || time.Until(grant.Lease.Expires) > time.Minute) {
+			if c.want == "" && (err != nil || string(grant.Secret.Reveal()) != canary || grant.Lease.Ends.Until() > time.Minute) {
 				t.Errorf("%v, %v", grant.Lease, err)
 			}
 			if c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/creel-sandbox/creel/runner/boottime"
 )
 
 // login is the token that this client has now. What is made with it dies with
@@ -18,7 +20,7 @@ type login struct {
 	client *api.Client // with the token; nil before the first login
 	own    bool        // a login of this process gave it
 	// since and ends are zero for a token that never ends.
-	since, ends time.Time
+	since, ends boottime.Instant
 	renewable   bool
 }
 
@@ -77,10 +79,7 @@ func (p *Provider) clientFor(ctx context.Context, need time.Duration) (*api.Clie
 
 // lasts says whether the token is valid for need and a third of its time.
 func (l *login) lasts(need time.Duration) bool {
-	if l.ends.IsZero() {
-		return true
-	}
-	return time.Until(l.ends) > max(need, l.ends.Sub(l.since)/3)
+	return l.ends == 0 || l.ends.Until() > max(need, time.Duration(l.ends-l.since)/3)
 }
 
 func (p *Provider) with(token string) (*api.Client, error) {
@@ -101,8 +100,8 @@ func (p *Provider) renew(ctx context.Context) {
 }
 
 func (l *login) take(client *api.Client, auth *api.SecretAuth) {
-	l.client, l.renewable, l.since = client, auth.Renewable, time.Now()
-	l.ends = expiry(l.since, auth.LeaseDuration)
+	l.client, l.renewable, l.since = client, auth.Renewable, boottime.Now()
+	l.ends = end(l.since, auth.LeaseDuration)
 }
 
 // logIn reads the service's credential anew, since it may have been rotated.
@@ -127,6 +126,7 @@ func (p *Provider) logIn(ctx context.Context) error {
 // appRole logs in with the two IDs of a role. A login is not repeated: a
 // secret ID may be good for a number of them.
 func (p *Provider) appRole(ctx context.Context, role, id string) error {
+	asked := boottime.Now()
 	secret, err := repeat(ctx, notBegun, func() (*api.Secret, error) {
 		return p.client.Logical().WriteWithContext(ctx, "auth/"+p.cfg.Login+"/login", map[string]any{"role_id": role, "secret_id": id})
 	})
@@ -140,7 +140,7 @@ func (p *Provider) appRole(ctx context.Context, role, id string) error {
 	if err != nil {
 		return err
 	}
-	if lease := leaseOf(secret); lease.Accessor != "" { // a batch token has none
+	if lease := leaseOf(secret, asked); lease.Accessor != "" { // a batch token has none
 		p.cfg.LoggedIn(lease)
 	}
 	p.login.own = true

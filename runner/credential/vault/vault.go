@@ -3,7 +3,7 @@
 // engine that returns a lease, and auth/token/create). It is the one client of
 // that API.
 //
-// It imports credential, the standard library and github.com/hashicorp/vault/api.
+// It imports credential, boottime, the standard library and github.com/hashicorp/vault/api.
 // It never writes to a disk, reads no environment variable that would send it
 // elsewhere (a proxy, VAULT_ADDR, VAULT_TOKEN), follows no redirect, and quotes
 // in an error no word of a server that could be a value.
@@ -27,6 +27,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/creel-sandbox/creel/runner/boottime"
 	"github.com/creel-sandbox/creel/runner/credential"
 )
 
@@ -111,11 +112,12 @@ func (p *Provider) FetchFields(ctx context.Context, where string, fields []strin
 	var secrets []credential.Secret
 	var lease credential.Lease
 	err := p.loggedIn(ctx, ttl, func(client *api.Client) error {
+		asked := boottime.Now()
 		answer, err := p.ask(ctx, client, where, ttl)
 		if err != nil {
 			return err
 		}
-		lease = leaseOf(answer.secret)
+		lease = leaseOf(answer.secret, asked)
 		if err := p.bind(ctx, client, answer, &lease, ttl); err != nil {
 			return err
 		}
@@ -194,6 +196,7 @@ func (p *Provider) read(ctx context.Context, client *api.Client, where string, v
 // server has not begun; and its answer is waited for after ctx too, since it
 // may hold a lease.
 func (p *Provider) made(ctx context.Context, request func(context.Context) (*api.Secret, error)) (*answer, error) {
+	asked := boottime.Now()
 	long, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
 	type reply struct {
 		secret *api.Secret
@@ -206,7 +209,7 @@ func (p *Provider) made(ctx context.Context, request func(context.Context) (*api
 		select {
 		case replies <- reply{secret, err}:
 		case <-ctx.Done():
-			if lease := leaseOf(secret); err == nil && lease.Accessor != "" {
+			if lease := leaseOf(secret, asked); err == nil && lease.Accessor != "" {
 				p.cfg.Late(lease)
 			}
 		}
