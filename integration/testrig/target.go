@@ -30,7 +30,7 @@ func (t Target) String() string {
 var Targets = []Target{
 	{"crun", "host", false}, {"crun", "dir", true}, {"crun", "image", false},
 	{"runc", "host", true}, {"runc", "dir", false}, {"runc", "image", true},
-	{"docker", "host", false}, {"docker", "dir", false}, {"docker", "image", false},
+	{"docker", "host", false}, {"docker", "dir", false}, {"docker", "image", true},
 }
 
 // Docker reports whether a Docker daemon makes the sandboxes.
