@@ -52,7 +52,8 @@ func newForwarder(cancel context.CancelCauseFunc, tty bool) *forwarder {
 func (f *forwarder) started(string) { close(f.running) }
 
 // catch begins to take signals. Package os/signal switches threads twice for
-// each of them, so creel does this beside what else it has to prepare.
+// each of them, so creel does this while the supervisor makes the command
+// ready. A signal that comes earlier ends creel, and so the command.
 func (f *forwarder) catch() {
 	defer close(f.caught)
 	for _, s := range forwarded {

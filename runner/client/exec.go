@@ -37,8 +37,9 @@ type Exec struct {
 	Stdout, Stderr io.Writer
 	// Control is forwarded to the command; it may be nil.
 	Control <-chan api.Control
-	// Ready is called before the supervisor is asked, and may wait for what
-	// must be ready before the command can run; it may be nil.
+	// Ready is called when the supervisor has been asked, and may wait for
+	// what must be ready before anybody hears of the command: its output is
+	// read, and Started called, after that. It may be nil.
 	Ready func()
 	// Started is called when the command runs; it may be nil.
 	Started func(id string)
@@ -54,15 +55,15 @@ func (c *Client) Exec(ctx context.Context, e *Exec) (*api.Result, error) {
 		return nil, fmt.Errorf("make pipes: %w", err)
 	}
 	defer pipes.close()
-	if e.Ready != nil {
-		e.Ready()
-	}
 	conn, done, err := request(ctx, c.execSocket(), api.RouteExec, &e.Request, pipes.theirs[:]...)
 	pipes.closeTheirs()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	if e.Ready != nil {
+		e.Ready()
+	}
 	r := &run{exec: e, conn: conn, pipes: pipes, tasks: newTasks(conn)}
 	defer r.tasks.end()
 	r.start()
