@@ -139,7 +139,7 @@ func run(ctx context.Context, helper *os.File, argv []string) (Secret, error) {
 		return Secret{}, readErr
 	}
 	if waitErr != nil {
-		zero(raw)
+		raw.Free()
 		return Secret{}, fmt.Errorf("run helper: %w", waitErr)
 	}
 	return newValue(raw)

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/credential/locked"
 )
 
 // openAt is openat2(2); every path here is opened by it, once, and used by
@@ -28,22 +30,47 @@ func retry(call func() (int, error)) (int, error) {
 	}
 }
 
-// readAll reads to the end into one buffer that never grows, so that no copy
-// of a value is left behind.
-func readAll(read func([]byte) (int, error)) ([]byte, error) {
-	buffer := make([]byte, maxRaw+1)
-	defer zero(buffer)
-	n := 0
-	for n < len(buffer) {
-		count, err := read(buffer[n:])
+// firstRead is the size, in bytes, of the buffer that a value is read into
+// first; few need more.
+const firstRead = 4 << 10
+
+// readAll reads to the end, into locked memory alone.
+func readAll(read func([]byte) (int, error)) (*locked.Buffer, error) {
+	buffer, err := locked.New(firstRead)
+	if err != nil {
+		return nil, fmt.Errorf("read value: %w", err)
+	}
+	for n := 0; ; {
+		if n == len(buffer.Bytes()) {
+			if buffer, err = grow(buffer); err != nil {
+				return nil, err
+			}
+		}
+		count, err := read(buffer.Bytes()[n:])
 		n += max(count, 0)
 		if err == io.EOF || err == nil && count <= 0 {
-			// Right-sized, so that a small value does not hold 64 KiB.
-			return append(make([]byte, 0, n), buffer[:n]...), nil
+			buffer.Cut(n)
+			return buffer, nil
 		}
 		if err != nil {
+			buffer.Free()
 			return nil, fmt.Errorf("read value: %w", err)
 		}
 	}
-	return nil, fmt.Errorf("read value: it has more than %d bytes", MaxValue)
+}
+
+// grow moves a full buffer to one of twice its size, up to one byte more than
+// a value may have.
+func grow(full *locked.Buffer) (*locked.Buffer, error) {
+	defer full.Free()
+	size := min(2*len(full.Bytes()), maxRaw+1)
+	if size == len(full.Bytes()) {
+		return nil, fmt.Errorf("read value: it has more than %d bytes", MaxValue)
+	}
+	larger, err := locked.New(size)
+	if err != nil {
+		return nil, fmt.Errorf("read value: %w", err)
+	}
+	copy(larger.Bytes(), full.Bytes())
+	return larger, nil
 }

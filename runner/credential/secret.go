@@ -1,14 +1,14 @@
 // Package credential fetches the secret values that a policy names, keeps
 // them where no log or encoder finds them, and takes them out of output.
 //
-// It imports policy, boottime, the standard library and golang.org/x/sys. It never
+// It imports policy, boottime, locked, the standard library and golang.org/x/sys. It never
 // reads the process environment, never writes a value to a file, a log, an
 // error or an argument vector, and keeps no value longer than its Secret.
 //
-// A value passes through this process's memory: that the memory is neither
-// swapped nor dumped is for the process to see to (mlockall or a cgroup
-// without swap, RLIMIT_CORE, PR_SET_DUMPABLE), because the pipes and frames
-// that carry a value hold copies that this package cannot reach.
+// A value is read into locked memory (package locked) and stays there. That
+// the rest of the process, where libraries may hold copies, is neither swapped
+// nor dumped is for the process to see to (a control group without swap,
+// RLIMIT_CORE, PR_SET_DUMPABLE, coredump_filter).
 //
 // Current limitations: a value is found in output only as its exact bytes
 // (and with CRLF line ends, as a terminal writes them), not encoded, cut or
@@ -21,8 +21,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime"
 	"sync"
+
+	"github.com/creel-sandbox/creel/runner/credential/locked"
 )
 
 // hidden is what every formatter prints in place of a value.
@@ -31,42 +32,53 @@ const hidden = "[secret]"
 // errEncode refuses the encodings that are meant to be decoded again.
 var errEncode = errors.New("encode secret: a secret is not encoded; use Reveal where it must be sent")
 
-// Secret is one secret value. Copies share it, and Destroy wipes it for all
-// of them. The zero Secret is an empty, destroyed one.
+// Secret is one secret value, in locked memory. Copies share it, and Destroy
+// wipes it for all of them. The zero Secret is an empty, destroyed one.
 //
-// The bytes live in a closure, so that printers that walk unexported fields
-// by reflection, where methods are not called, do not come to them either.
+// The value is behind a closure, so that printers that walk unexported fields
+// by reflection, where methods are not called, do not come to it either.
 type Secret struct {
-	access func(wipe bool) []byte
+	access func(destroy bool) ([]byte, error)
 }
 
-// NewSecret takes value over: the caller must not use it afterwards.
+// NewSecret moves value into locked memory: where it was is zero afterwards.
+// Where no memory can be locked the Secret is empty, and CheckValue says why.
 func NewSecret(value []byte) Secret {
+	defer locked.Zero(value)
+	buffer, err := locked.Copy(value)
+	if err != nil {
+		return Secret{access: func(bool) ([]byte, error) { return nil, err }}
+	}
+	return Lock(buffer)
+}
+
+// Lock makes a Secret of what is in a buffer, and takes the buffer over.
+func Lock(buffer *locked.Buffer) Secret {
 	var mu sync.Mutex
-	value = value[:len(value):len(value)]
-	return Secret{access: func(wipe bool) []byte {
+	return Secret{access: func(destroy bool) ([]byte, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if wipe {
-			zero(value)
-			value = nil
+		if destroy {
+			buffer.Free()
 		}
-		return value
+		return buffer.Bytes(), nil
 	}}
 }
 
-// zero wipes b for good: the KeepAlive keeps the store from being optimised
-// away as dead.
-func zero(b []byte) {
-	clear(b)
-	runtime.KeepAlive(&b)
+// zero wipes a copy.
+func zero(b []byte) { locked.Zero(b) }
+
+// Reveal returns the value itself, not a copy; it is nil once destroyed. It
+// must be neither changed nor kept: after Destroy its memory is zero, and then
+// another value's.
+func (s Secret) Reveal() []byte {
+	value, _ := s.reveal()
+	return value
 }
 
-// Reveal returns the value itself, not a copy: it must be neither changed nor
-// kept, and Destroy turns it into zeros. It is nil once destroyed.
-func (s Secret) Reveal() []byte {
+func (s Secret) reveal() ([]byte, error) {
 	if s.access == nil {
-		return nil
+		return nil, nil
 	}
 	return s.access(false)
 }
@@ -77,7 +89,7 @@ func (s Secret) Len() int { return len(s.Reveal()) }
 // Destroy overwrites the value with zeros. It may be called more than once.
 func (s Secret) Destroy() {
 	if s.access != nil {
-		s.access(true)
+		_, _ = s.access(true)
 	}
 }
 

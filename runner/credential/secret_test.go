@@ -203,15 +203,19 @@ func TestDestroyWipesTheValueForEveryCopy(t *testing.T) {
 	if string(s.Reveal()) != canary || s.Len() != len(canary) {
 		t.Fatalf("control: %q", s.Reveal())
 	}
-	if revealed := s.Reveal(); cap(revealed) != len(revealed) {
+	if !bytes.Equal(value, make([]byte, len(value))) {
+		t.Errorf("where the value came from still holds %q", value)
+	}
+	revealed := s.Reveal()
+	if cap(revealed) != len(revealed) {
 		t.Error("an append to the revealed value would write behind it")
 	}
 	other.Destroy()
 	if s.Reveal() != nil || s.Len() != 0 {
 		t.Errorf("after Destroy: %q", s.Reveal())
 	}
-	if !bytes.Equal(value, make([]byte, len(value))) {
-		t.Errorf("the memory still holds %q", value)
+	if !bytes.Equal(revealed, make([]byte, len(revealed))) {
+		t.Errorf("the memory still holds %q", revealed)
 	}
 	s.Destroy()
 	Secret{}.Destroy()

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+
+	"github.com/creel-sandbox/creel/runner/credential/locked"
 )
 
 // The bounds of a value in bytes. One environment string, name included, may
@@ -18,14 +20,18 @@ const (
 // maxRaw is the longest value and its line end.
 const maxRaw = MaxValue + 1
 
-// newValue makes a Secret of what a provider read. It takes raw over and
-// wipes it if it is refused. One newline at the end is the end of the line
-// that a file or a helper's output is written in, not part of the value; a
-// second one, or a carriage return, is.
-func newValue(raw []byte) (Secret, error) {
-	secret := NewSecret(bytes.TrimSuffix(raw, []byte("\n")))
+// newValue makes a Secret of what a provider read. It takes raw over. One
+// newline at the end is the end of the line that a file or a helper's output is
+// written in, not part of the value; a second one, or a carriage return, is.
+func newValue(raw *locked.Buffer) (Secret, error) {
+	defer raw.Free()
+	buffer, err := locked.Copy(bytes.TrimSuffix(raw.Bytes(), []byte("\n")))
+	if err != nil {
+		return Secret{}, fmt.Errorf("keep value: %w", err)
+	}
+	secret := Lock(buffer)
 	if err := CheckValue(secret); err != nil {
-		zero(raw)
+		secret.Destroy()
 		return Secret{}, err
 	}
 	return secret, nil
@@ -34,8 +40,10 @@ func newValue(raw []byte) (Secret, error) {
 // CheckValue says why a value cannot be delivered as an environment variable
 // and redacted. No error tells more of it than its length.
 func CheckValue(secret Secret) error {
-	value := secret.Reveal()
+	value, err := secret.reveal()
 	switch {
+	case err != nil:
+		return fmt.Errorf("keep value: %w", err)
 	case len(value) == 0:
 		return errors.New("check value: it is empty")
 	case len(value) < MinValue:
