@@ -42,11 +42,6 @@ func (d *daemon) openCredentials(cfg *policy.Config) (*credential.Resolver, *lea
 		if err != nil {
 			return nil, nil, err
 		}
-		d.onClose(func() error {
-			ctx, cancel := context.WithTimeout(context.Background(), cfg.Vault.Timeout)
-			defer cancel()
-			return v.Close(ctx)
-		})
 		providers[policy.ProviderVault], revokers[policy.ProviderVault] = v, v
 	}
 	if book, err = lease.Open(dir, revokers, d.log); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -261,6 +262,39 @@ func TestEveryLeaseThatIsMadeIsRevoked(t *testing.T) {
 	if len(left) != 0 {
 		t.Errorf("%d leases are still written down", len(left))
 	}
+}
+
+// TestLoginEndsWithItsSupervisor, or when the next one starts.
+func TestLoginEndsWithItsSupervisor(t *testing.T) {
+	s := Start(t, Options{})
+	s.Tokens("task")
+	r := rig(t, s, oneToken(s))
+	logIn := func() string {
+		t.Helper()
+		if got := r.Exec("true"); got.Code != 0 {
+			t.Fatalf("control: %s", got.Stderr)
+		}
+		logins := s.Logins()
+		if len(logins) != 1 {
+			t.Fatalf("there are %d logins, want one", len(logins))
+		}
+		return logins[0]
+	}
+	logIn()
+	r.StopSupervisor()
+	if left := s.Logins(); len(left) != 0 {
+		t.Errorf("a supervisor that stopped leaves the login %v", left)
+	}
+	r.StartSupervisor()
+	login := logIn()
+	s.Seal()
+	r.StopSupervisor()
+	s.Unseal()
+	if left := s.Logins(); len(left) != 1 {
+		t.Fatalf("control: of a vault that is sealed nobody logs out, and yet the logins are %v", left)
+	}
+	r.StartSupervisor()
+	r.Eventually("the login is revoked", func() bool { return !slices.Contains(s.Logins(), login) })
 }
 
 // TestKilledSupervisorLeavesNoLeaseItWasNotToldOf kills creeld while the vault

@@ -132,7 +132,9 @@ func TestServiceTokenIsALoginToo(t *testing.T) {
 		c.Credential = func() (credential.Secret, error) { return credential.NewSecret([]byte(s.Root + "\n")), nil }
 	})
 	fetch(t, p, "kv1/x#token", 0)
-	check(t, p.Close(t.Context()))
+	s.Tokens("task")
+	grant := fetch(t, p, "auth/token/create/task#token", time.Minute)
+	check(t, p.Revoke(t.Context(), grant.Lease.Accessor))
 	if !s.Accepts(s.Root) {
 		t.Error("the service's token was revoked")
 	}

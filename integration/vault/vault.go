@@ -192,21 +192,25 @@ func (s *Server) Tokens(role string) {
 	s.Do("POST", "auth/token/roles/"+role, map[string]any{"allowed_policies": "default", "token_type": "service", "renewable": false})
 }
 
-// Minted counts the tokens that creel made and that are valid now, by their
-// display name.
-func (s *Server) Minted() int {
+// Minted counts the tokens that creel made and that are valid now.
+func (s *Server) Minted() int { s.t.Helper(); return len(s.valid("token-creel")) }
+
+// Logins are the accessors of the logins by AppRole that are valid now.
+func (s *Server) Logins() []string { s.t.Helper(); return s.valid("approle") }
+
+// valid are the accessors of the tokens of a display name.
+func (s *Server) valid(name string) (found []string) {
 	s.t.Helper()
-	n := 0
 	for _, accessor := range s.Do("LIST", "auth/token/accessors", nil)["data"].(map[string]any)["keys"].([]any) {
 		var answer map[string]any
 		if s.Try("POST", "auth/token/lookup-accessor", map[string]any{"accessor": accessor}, &answer) != http.StatusOK {
 			continue // it ended meanwhile
 		}
-		if answer["data"].(map[string]any)["display_name"] == "token-creel" {
-			n++
+		if answer["data"].(map[string]any)["display_name"] == name {
+			found = append(found, accessor.(string))
 		}
 	}
-	return n
+	return found
 }
 
 // Accepts reports whether a token is valid.

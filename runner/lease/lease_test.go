@@ -228,18 +228,31 @@ func TestBookThatOthersCanUseIsRefused(t *testing.T) {
 	}
 }
 
-func TestLoginOfAKilledSupervisorIsRevokedAndOfAStoppedOneForgotten(t *testing.T) {
+func TestLoginIsRevokedWhenItsSupervisorStopsOrByTheNext(t *testing.T) {
 	dir, v := t.TempDir()+"/leases", &vault{}
 	b := open(t, dir, v)
 	b.Remember("vault", credential.Lease{Accessor: "over", Ends: boottime.Now().Add(-time.Hour)})
-	b.Remember("vault", credential.Lease{Accessor: "login", Ends: boottime.Now().Add(time.Hour)})
+	b.Remember("vault", credential.Lease{Accessor: "killed", Ends: boottime.Now().Add(time.Hour)})
 	want(t, "written down", files(t, dir), 1)
 	if rows := b.Revoke(t.Context(), func(Entry) bool { return true }); len(rows) != 0 {
 		t.Errorf("an operator revoked %+v", rows)
 	}
 	b = open(t, dir, v) // as after a kill
-	b.Remember("vault", credential.Lease{Accessor: "login again"})
+	b.Remember("vault", credential.Lease{Accessor: "first"})
+	b.Remember("vault", credential.Lease{Accessor: "second"})
 	shut(t, b)
-	want(t, "revoked", v.got(), []string{"login"})
+	want(t, "revoked", v.got(), []string{"first", "killed", "second"})
+	want(t, "in their order", v.revoked[len(v.revoked)-1], "second")
 	want(t, "written down", files(t, dir), 0)
+
+	b = open(t, dir, v)
+	b.Remember("vault", credential.Lease{Accessor: "vault is down"})
+	v.set(true)
+	if err := b.Close(t.Context()); err == nil {
+		t.Error("a login that could not be revoked is no error")
+	}
+	want(t, "written down", files(t, dir), 1)
+	v.set(false)
+	shut(t, open(t, dir, v))
+	want(t, "revoked", v.got(), []string{"first", "killed", "second", "vault is down"})
 }

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -44,7 +45,7 @@ func (b *Book) end(l *lease) {
 func (b *Book) revoke(l *lease) {
 	defer b.tries.Done()
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
-		err := b.try(l)
+		err := b.try(context.Background(), l)
 		if err == nil {
 			b.gone(l, Revoked)
 			return
@@ -73,12 +74,12 @@ func (b *Book) revoke(l *lease) {
 	}
 }
 
-func (b *Book) try(l *lease) error {
+func (b *Book) try(ctx context.Context, l *lease) error {
 	provider, ok := b.providers[l.Provider]
 	if !ok {
 		return fmt.Errorf("there is no provider %s here any more", l.Provider)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), tryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	return provider.Revoke(ctx, l.Accessor)
 }
@@ -93,8 +94,9 @@ func (b *Book) gone(l *lease, state string) {
 	b.erase(l)
 }
 
-// Close waits, as long as ctx lasts, for what is being revoked. What is not by
-// then stays written down for the next supervisor.
+// Close waits, as long as ctx lasts, for what is being revoked, and then has the
+// logins revoked. What is not by then stays written down for the next
+// supervisor.
 func (b *Book) Close(ctx context.Context) error {
 	b.mu.Lock()
 	pending := make([]*lease, 0, len(b.leases))
@@ -117,11 +119,18 @@ func (b *Book) Close(ctx context.Context) error {
 	logins := slices.Clone(b.logins)
 	b.mu.Unlock()
 	b.tries.Wait()
+	var errs []error
 	if left > 0 {
-		return fmt.Errorf("%d leases are not revoked yet; the next start goes on with them", left)
+		errs = append(errs, fmt.Errorf("%d leases are not revoked yet; the next start goes on with them", left))
 	}
-	for _, l := range logins { // whoever logged in logs out now
+	for _, l := range logins { // the oldest first: the last is the one that all are revoked by
+		if !l.surelyOver() {
+			if err := b.try(ctx, l); err != nil {
+				errs = append(errs, fmt.Errorf("revoke a login, which the next start does then: %w", err))
+				continue
+			}
+		}
 		b.strike(l)
 	}
-	return nil
+	return errors.Join(errs...)
 }

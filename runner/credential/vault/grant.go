@@ -134,7 +134,7 @@ func (p *Provider) shorten(ctx context.Context, client *api.Client, lease *crede
 	return nil
 }
 
-// Revoke ends a lease now: the server answers once it has.
+// Revoke ends a lease, or a login, now: the server answers once it has.
 func (p *Provider) Revoke(ctx context.Context, accessor string) error {
 	where, body := "", map[string]any{}
 	if id, ok := strings.CutPrefix(accessor, ofToken); ok {
@@ -146,6 +146,9 @@ func (p *Provider) Revoke(ctx context.Context, accessor string) error {
 	}
 	ctx, cancel := p.bound(ctx)
 	defer cancel()
+	if mine, err := p.logOut(ctx, accessor); mine {
+		return err
+	}
 	return p.loggedIn(ctx, 0, func(client *api.Client) error {
 		_, err := client.Logical().WriteWithContext(ctx, where, body)
 		if err == nil || isGone(err) {

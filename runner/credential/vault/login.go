@@ -18,7 +18,9 @@ import (
 type login struct {
 	mu     sync.Mutex  // held while logging in: one does it for all
 	client *api.Client // with the token; nil before the first login
-	own    bool        // a login of this process gave it
+	// accessor is that of a token which a login of this process gave; "" of
+	// one that the service was given, or that cannot be revoked.
+	accessor string
 	// since and ends are zero for a token that never ends.
 	since, ends boottime.Instant
 	renewable   bool
@@ -140,10 +142,11 @@ func (p *Provider) appRole(ctx context.Context, role, id string) error {
 	if err != nil {
 		return err
 	}
-	if lease := leaseOf(secret, asked); lease.Accessor != "" { // a batch token has none
+	lease := leaseOf(secret, asked)
+	if lease.Accessor != "" { // a batch token has none
 		p.cfg.LoggedIn(lease)
 	}
-	p.login.own = true
+	p.login.accessor = lease.Accessor
 	p.login.take(client, secret.Auth)
 	return nil
 }
@@ -166,24 +169,23 @@ func (p *Provider) ownToken(ctx context.Context, token string) error {
 		return errors.New("with the service's token: the server does not say how long it lasts")
 	}
 	renewable, _ := secret.TokenIsRenewable()
-	p.login.own = false
+	p.login.accessor = ""
 	p.login.take(client, &api.SecretAuth{Renewable: renewable, LeaseDuration: int(ttl / time.Second)})
 	return nil
 }
 
-// Close gives up the token that a role's login gave: what it made goes with
-// it. One that the service was given is left alone.
-func (p *Provider) Close(ctx context.Context) error {
+// logOut gives up the token of this accessor, if it is the one that this
+// client has now: what it made goes with it.
+func (p *Provider) logOut(ctx context.Context, accessor string) (mine bool, err error) {
 	l := &p.login
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	client := l.client
+	if l.client == nil || l.accessor != accessor {
+		return false, nil
+	}
+	if err := l.client.Auth().Token().RevokeSelfWithContext(ctx, ""); err != nil {
+		return true, fmt.Errorf("log out of the vault: %w", explain(ctx, err))
+	}
 	l.client = nil
-	if client == nil || !l.own {
-		return nil
-	}
-	if err := client.Auth().Token().RevokeSelfWithContext(ctx, ""); err != nil {
-		return fmt.Errorf("log out of the vault: %w", explain(ctx, err))
-	}
-	return nil
+	return true, nil
 }
