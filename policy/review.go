@@ -60,6 +60,16 @@ var concerns = []concern{
 		weaker:  "limits.timeout: unlimited",
 	},
 	{
+		where: func(p *Policy, _ time.Time) []string {
+			return credentialsThat(p, "from", func(_ *Policy, c Credential) bool {
+				return c.Provider == ProviderVault && strings.HasPrefix(c.Reference, "auth/token/create#")
+			})
+		},
+		message: "a token that is made without a role can do all that creeld's own can",
+		hint:    "name a role, vault:auth/token/create/ROLE#token, whose policies allow what the command needs",
+		refused: true,
+	},
+	{
 		where:   func(p *Policy, _ time.Time) []string { return credentialsThat(p, "ttl", endsBeforeTheCommand) },
 		message: "a command may run for longer than the credential is valid, and is ended then",
 		hint:    "let limits.timeout be no more than ttl, or say 'onExpiry: warn' and have the command go on without it",
@@ -110,7 +120,7 @@ func when(holds bool, path string) []string {
 
 // Review lists what is valid but should be looked at, as of now: warnings,
 // or with strict errors for the overdue review, the unpinned image, the
-// missing user namespace and the secret in env. The problems have keys but no
+// missing user namespace, the token without a role and the secret in env. The problems have keys but no
 // positions; Document.Review has both.
 func (p *Policy) Review(now time.Time, strict bool) []Problem {
 	var problems []Problem
@@ -144,7 +154,7 @@ func (p *Policy) Conflicts(c *Config) []Problem {
 	var problems []Problem
 	check := func(path, source string) {
 		for _, own := range []struct{ key, dir string }{
-			{"runtimeDir", c.RuntimeDir}, {"policyDir", c.PolicyDir}, {"auditDir", c.AuditDir}, {"imageDir", c.ImageDir}, {"initPath", c.InitPath},
+			{"runtimeDir", c.RuntimeDir}, {"policyDir", c.PolicyDir}, {"auditDir", c.AuditDir}, {"imageDir", c.ImageDir}, {"stateDir", c.StateDir}, {"initPath", c.InitPath},
 		} {
 			if own.dir != "" && source != "" && related(source, own.dir) {
 				problems = append(problems, Problem{

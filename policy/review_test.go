@@ -37,12 +37,12 @@ func TestStrictRefusesTheWeakerModesItNames(t *testing.T) {
 	if doc == nil {
 		t.Fatal(lines(problems))
 	}
-	all := []string{"reviewBy", "root.image", "userNamespace", "env.API_TOKEN", "limits.timeout"}
+	all := []string{"reviewBy", "root.image", "userNamespace", "env.API_TOKEN", "credentials[0].from", "credentials[0].ttl", "credentials[1].onExpiry", "limits.timeout"}
 	if got := keysOf(doc.Review(reviewDay, false), SeverityWarning); !slices.Equal(got, all) {
 		t.Errorf("warnings: %v", got)
 	}
 	strict := doc.Review(reviewDay, true)
-	if got := keysOf(strict, SeverityError); !slices.Equal(got, all[:4]) {
+	if got := keysOf(strict, SeverityError); !slices.Equal(got, all[:5]) {
 		t.Errorf("errors: %v", got)
 	}
 	for _, p := range strict {
@@ -55,12 +55,14 @@ func TestStrictRefusesTheWeakerModesItNames(t *testing.T) {
 func TestWeakerModesAreNamed(t *testing.T) {
 	sha := strings.Repeat("0", 64)
 	for line, want := range map[string]string{
-		"userNamespace: off":                      "userNamespace: off",
-		"userNamespace: required":                 "",
-		"root: {image: a:1}":                      "root.image: unpinned",
-		"root: {image: 'a:1@sha256:" + sha + "'}": "",
-		"limits: {timeout: unlimited}":            "limits.timeout: unlimited",
-		"limits: {timeout: 720h}":                 "",
+		"userNamespace: off":                                         "userNamespace: off",
+		"userNamespace: required":                                    "",
+		"root: {image: a:1}":                                         "root.image: unpinned",
+		"root: {image: 'a:1@sha256:" + sha + "'}":                    "",
+		"limits: {timeout: unlimited}":                               "limits.timeout: unlimited",
+		"limits: {timeout: 720h}":                                    "",
+		"credentials: [{env: A, from: 'vault:a#b', onExpiry: warn}]": "credentials.onExpiry: warn",
+		"credentials: [{env: A, from: 'vault:a#b', onExpiry: end}]":  "",
 	} {
 		if got := strings.Join(mustParse(t, with(line)).Weaker(), ","); got != want {
 			t.Errorf("%s: weaker is %q, want %q", line, got, want)
@@ -69,16 +71,17 @@ func TestWeakerModesAreNamed(t *testing.T) {
 }
 
 func TestPoliciesCannotShowTheSupervisorsOwnDirectories(t *testing.T) {
-	c := &Config{RuntimeDir: "/srv/t/run", PolicyDir: "/srv/t/policies", AuditDir: "/srv/t/audit", ImageDir: "/srv/t/images", InitPath: "/srv/t/bin/creel-init"}
+	c := &Config{RuntimeDir: "/srv/t/run", PolicyDir: "/srv/t/policies", AuditDir: "/srv/t/audit", ImageDir: "/srv/t/images", StateDir: "/srv/t/state", InitPath: "/srv/t/bin/creel-init"}
 	for source, conflicts := range map[string]int{
-		"/srv/t":             5,
-		"/srv/t/run":         1,
-		"/srv/t/run/x":       1,
-		"/srv/t/bin":         1,
-		"/srv/t/images/x":    1,
-		"/srv/t/running":     0,
-		"/srv/other":         0,
-		"/srv/t/policies/a/": -1,
+		"/srv/t":              6,
+		"/srv/t/state/leases": 1,
+		"/srv/t/run":          1,
+		"/srv/t/run/x":        1,
+		"/srv/t/bin":          1,
+		"/srv/t/images/x":     1,
+		"/srv/t/running":      0,
+		"/srv/other":          0,
+		"/srv/t/policies/a/":  -1,
 	} {
 		text := with("mounts: [{kind: data, source: " + source + ", target: /x}]")
 		doc, _ := Read("test.yaml", []byte(text))
@@ -93,7 +96,21 @@ func TestPoliciesCannotShowTheSupervisorsOwnDirectories(t *testing.T) {
 		}
 	}
 	root := mustParse(t, with("root: {dir: /srv/t}"))
-	if got := root.Conflicts(c); len(got) != 5 {
+	if got := root.Conflicts(c); len(got) != 6 {
 		t.Errorf("root.dir: %v", got)
+	}
+}
+
+// TestTimeLimitWithinTheLifeOfCredentialsIsNotWarnedOf, and one beyond it is.
+func TestTimeLimitWithinTheLifeOfCredentialsIsNotWarnedOf(t *testing.T) {
+	for lines, want := range map[string]string{
+		"limits: {timeout: 10m}":       "",
+		"limits: {timeout: 10m1s}":     "credentials[0].ttl",
+		"limits: {timeout: unlimited}": "limits.timeout,credentials[0].ttl",
+	} {
+		p := mustParse(t, with(lines, "credentials: [{env: A, from: 'vault:a#b', ttl: 10m}]"))
+		if got := strings.Join(keysOf(p.Review(reviewDay, false), SeverityWarning), ","); got != want {
+			t.Errorf("%s: warned of %q, want %q", lines, got, want)
+		}
 	}
 }

@@ -16,6 +16,10 @@ import (
 // tokenCreate makes tokens; below it, by the rules of a role.
 const tokenCreate = "auth/token/create"
 
+func makesTokens(where string) bool {
+	return where == tokenCreate || strings.HasPrefix(where, tokenCreate+"/")
+}
+
 // An accessor of a lease begins with what it is the accessor of.
 const (
 	ofToken = "token/"
@@ -69,10 +73,15 @@ func end(asked boottime.Instant, seconds int) boottime.Instant {
 	return asked.Add(time.Duration(seconds) * time.Second)
 }
 
-// bind sees that what was made can be revoked and ends within ttl.
+// bind sees that what was made can be revoked and ends within ttl, and that no
+// command gets a root token: such is what a login with one makes without a role
+// (Vault, "Token hierarchies and orphan tokens").
 func (p *Provider) bind(ctx context.Context, client *api.Client, a *answer, lease *credential.Lease, ttl time.Duration) error {
 	if a.secret.Auth != nil && lease.Accessor == "" {
 		return errors.New("the vault made a token that cannot be revoked: choose token_type service for the role")
+	}
+	if a.secret.Auth != nil && (isRoot(a.secret.Auth.Policies) || isRoot(a.secret.Auth.TokenPolicies)) {
+		return errors.New("the vault made a root token, which creel gives to no command: name a role, auth/token/create/ROLE, and give creeld a login of less")
 	}
 	return p.shorten(ctx, client, lease, ttl)
 }

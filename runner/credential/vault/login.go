@@ -18,8 +18,8 @@ import (
 type login struct {
 	mu     sync.Mutex  // held while logging in: one does it for all
 	client *api.Client // with the token; nil before the first login
-	// accessor is that of a token which a login of this process gave; "" of
-	// one that the service was given, or that cannot be revoked.
+	own    bool        // a login of this process gave it
+	// accessor is that of such a token; "" where it cannot be revoked.
 	accessor string
 	// since and ends are zero for a token that never ends.
 	since, ends boottime.Instant
@@ -47,6 +47,13 @@ func accepted(ctx context.Context, client *api.Client) bool {
 	_, err := client.Auth().Token().LookupSelfWithContext(ctx)
 	var refused *api.ResponseError
 	return !errors.As(err, &refused) || refused.StatusCode != 403
+}
+
+// ownLogin says whether a client has a login of this process.
+func (p *Provider) ownLogin(client *api.Client) bool {
+	p.login.mu.Lock()
+	defer p.login.mu.Unlock()
+	return p.login.client == client && p.login.own
 }
 
 // forget drops a login, and what was learnt with it.
@@ -146,7 +153,7 @@ func (p *Provider) appRole(ctx context.Context, role, id string) error {
 	if lease.Accessor != "" { // a batch token has none
 		p.cfg.LoggedIn(lease)
 	}
-	p.login.accessor = lease.Accessor
+	p.login.own, p.login.accessor = true, lease.Accessor
 	p.login.take(client, secret.Auth)
 	return nil
 }
@@ -169,7 +176,7 @@ func (p *Provider) ownToken(ctx context.Context, token string) error {
 		return errors.New("with the service's token: the server does not say how long it lasts")
 	}
 	renewable, _ := secret.TokenIsRenewable()
-	p.login.accessor = ""
+	p.login.own, p.login.accessor = false, ""
 	p.login.take(client, &api.SecretAuth{Renewable: renewable, LeaseDuration: int(ttl / time.Second)})
 	return nil
 }
@@ -180,7 +187,7 @@ func (p *Provider) logOut(ctx context.Context, accessor string) (mine bool, err 
 	l := &p.login
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.client == nil || l.accessor != accessor {
+	if l.client == nil || !l.own || l.accessor != accessor {
 		return false, nil
 	}
 	if err := l.client.Auth().Token().RevokeSelfWithContext(ctx, ""); err != nil {

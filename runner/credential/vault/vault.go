@@ -134,7 +134,7 @@ func (p *Provider) bound(ctx context.Context) (context.Context, context.CancelFu
 
 // ask puts the one question that the path's engine answers.
 func (p *Provider) ask(ctx context.Context, client *api.Client, where string, ttl time.Duration) (*answer, error) {
-	if where == tokenCreate || strings.HasPrefix(where, tokenCreate+"/") {
+	if makesTokens(where) {
 		return p.made(ctx, func(ctx context.Context) (*api.Secret, error) {
 			return client.Logical().WriteWithContext(ctx, where, tokenRequest(ttl))
 		})
