@@ -182,6 +182,9 @@ check_delegated_cgroup() {
 	pid=$(sandbox_running 1001)
 	# When the host runs out of memory, no sandbox is spared before others.
 	[ "$(cat "/proc/$pid/oom_score_adj")" -ge 0 ]
+	# The limits of the unit that a sandbox does not have.
+	refute grep -q '^Max locked memory  *268435456 ' "/proc/$pid/limits"
+	grep -q '^Max locked memory  *268435456 ' "/proc/$(systemctl show -P MainPID creeld)/limits"
 	group=$(cut -d: -f3 "/proc/$pid/cgroup")
 	case $group in /system.slice/creeld.service/*) ;; *)
 		echo "sandbox in $group"

@@ -44,7 +44,8 @@ func EnterMountNamespace(args []string) error {
 // Harden makes the process a parent that collects orphans
 // (PR_SET_CHILD_SUBREAPER), since the OCI runtime leaves the init of a
 // sandbox behind as one, and keeps its memory, which holds credentials, from
-// core files and from other processes (PR_SET_DUMPABLE, prctl(2)).
+// core files and from other processes (PR_SET_DUMPABLE, prctl(2)): only who has
+// CAP_SYS_PTRACE can read it. It must come before the first credential.
 func Harden() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become subreaper: %w", err)
@@ -56,6 +57,12 @@ func Harden() error {
 	// It fails, and fails the start, where the limit was 0 and cannot be raised.
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
 		return fmt.Errorf("forbid core files: %w", err)
+	}
+	// No part of memory belongs in a core (core(5)). That is for gcore(1),
+	// which asks nothing of the above but heeds this: the libraries that talk to
+	// a vault keep values where creel cannot wipe them. Children inherit it.
+	if err := os.WriteFile("/proc/self/coredump_filter", []byte("0"), 0); err != nil {
+		return fmt.Errorf("keep memory out of cores: %w", err)
 	}
 	unix.Umask(0o022)
 	return nil

@@ -130,20 +130,6 @@ func (s *Supervisor) checkInit(context.Context) api.Finding {
 	return api.Finding{Level: levelOK, Detail: s.cfg.InitPath}
 }
 
-// checkSwap tells whether memory of the supervisor, where credentials are,
-// could be written to a disk.
-func (s *Supervisor) checkSwap(context.Context) api.Finding {
-	data, err := os.ReadFile("/proc/swaps")
-	if err != nil {
-		return api.Finding{Level: levelWarning, Detail: err.Error()}
-	}
-	if bytes.Count(data, []byte("\n")) > 1 {
-		return api.Finding{Level: levelWarning, Detail: "this host has swap; sandboxes never use it",
-			Hint: "creeld.service sets MemorySwapMax=0 for the supervisor too; without systemd, encrypt or disable swap"}
-	}
-	return api.Finding{Level: levelOK, Detail: "none"}
-}
-
 func (s *Supervisor) checkConfiguration(context.Context) api.Finding {
 	if notice := s.notice.Load(); notice != nil {
 		return api.Finding{Level: levelError, Detail: *notice, Hint: "mend the file and reload: systemctl reload creeld"}
