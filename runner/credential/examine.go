@@ -36,8 +36,10 @@ type Examiner interface {
 // credential names, and of the providers that are missing here.
 func (r *Resolver) Examine(ctx context.Context, credentials []policy.Credential) []Note {
 	references := map[string][]string{}
-	for name := range r.providers {
-		references[name] = nil
+	for name, provider := range r.providers {
+		if provider != nil {
+			references[name] = nil
+		}
 	}
 	for _, c := range credentials {
 		if !slices.Contains(references[c.Provider], c.Reference) {
