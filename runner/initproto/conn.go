@@ -33,20 +33,21 @@ func (c *Conn) Send(f Frame) error {
 	if len(f.Body) > f.Type.maxBody() {
 		return ErrOversize
 	}
-	buf := be.AppendUint32([]byte{byte(f.Type)}, uint32(len(f.Body)))
-	if len(f.Body) <= MaxBody {
-		buf = append(buf, f.Body...)
-		defer clear(buf) // a small Job holds secrets like a large one
-	}
+	frame := appendHeader(make([]byte, 0, headerSize+len(f.Body)), f.Type, len(f.Body))
+	return c.sendWhole(append(frame, f.Body...), f.FDs)
+}
+
+func appendHeader(b []byte, t Type, body int) []byte {
+	return be.AppendUint32(append(b, byte(t)), uint32(body))
+}
+
+// sendWhole writes a frame as it is on the wire.
+func (c *Conn) sendWhole(frame []byte, fds []int) error {
 	var oob []byte
-	if len(f.FDs) > 0 {
-		oob = syscall.UnixRights(f.FDs...)
+	if len(fds) > 0 {
+		oob = syscall.UnixRights(fds...)
 	}
-	err := c.write(buf, oob)
-	if err == nil && len(f.Body) > MaxBody {
-		err = c.write(f.Body, nil)
-	}
-	return wrap("send frame", err)
+	return wrap("send frame", c.write(frame, oob))
 }
 
 func (c *Conn) write(p, oob []byte) error {

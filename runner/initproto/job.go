@@ -31,23 +31,37 @@ const jobFlagTTY = 1
 // Encode gives the body of the frame, or ErrJob. The body holds the command's
 // secrets: clear it once it is sent.
 func (j Job) Encode() ([]byte, error) {
+	size, err := j.size()
+	if err != nil {
+		return nil, err
+	}
+	return j.append(make([]byte, 0, size)), nil
+}
+
+// size is that of the body in bytes. The error is ErrJob.
+func (j Job) size() (int, error) {
 	if !j.valid() {
-		return nil, ErrJob
+		return 0, ErrJob
 	}
 	size := 1 + 2 + 2 + 4 + len(j.Cwd) + 4 + len(j.Filter) + stringsSize(j.Argv) + stringsSize(j.Env)
 	if size > MaxJob {
-		return nil, ErrJob
+		return 0, ErrJob
 	}
+	return size, nil
+}
+
+// append adds the body to a buffer that has room for it.
+func (j Job) append(body []byte) []byte {
 	var flags byte
 	if j.TTY {
 		flags = jobFlagTTY
 	}
-	body := append(make([]byte, 0, size), flags)
+	body = append(body, flags)
 	body = be.AppendUint16(be.AppendUint16(body, j.Rows), j.Cols)
 	body = append(be.AppendUint32(body, uint32(len(j.Cwd))), j.Cwd...)
 	body = append(be.AppendUint32(body, uint32(len(j.Filter))), j.Filter...)
 	body = appendStrings(body, j.Argv)
-	return appendStrings(body, j.Env), nil
+	return appendStrings(body, j.Env)
 }
 
 // DecodeJob reads the body of a Job. Argv, Env and Filter share its memory.

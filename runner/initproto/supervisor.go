@@ -21,6 +21,11 @@ const sendTimeout = 5 * time.Second
 // ends its sandbox. The caller still makes sure that the sandbox dies: the
 // other end may not be sound.
 type Supervisor struct {
+	// Memory gives what Start encodes the job in, which holds the command's
+	// secrets: size bytes, and what to call once they are sent. NewSupervisor
+	// sets it to the heap, where they are cleared then.
+	Memory func(size int) (buffer []byte, free func(), err error)
+
 	sock Socket
 	conn *Conn
 
@@ -49,7 +54,7 @@ func NewSupervisor(sock Socket) (*Supervisor, error) {
 	if err != nil {
 		return nil, wrap("use socket", err)
 	}
-	return &Supervisor{sock: sock, conn: &Conn{polled{raw}}}, nil
+	return &Supervisor{Memory: heap, sock: sock, conn: &Conn{polled{raw}}}, nil
 }
 
 // move changes the state, and refuses to from any other than the given one.
@@ -177,26 +182,27 @@ func (s *Supervisor) receive(want Want) (Frame, error) {
 // Start sends the one job with its stdin, stdout and stderr, which stay the
 // caller's, and returns when execve(2) has succeeded. The error is a
 // *StartError if the init said itself that the command could not be started,
-// and ErrJob, with nothing sent and the session as it was, for a job that
-// cannot be encoded, such as one with a NUL byte.
+// and ErrJob or that of Memory, with nothing sent and the session as it was,
+// for a job that cannot be encoded, such as one with a NUL byte.
 func (s *Supervisor) Start(ctx context.Context, job Job, stdio [3]syscall.Conn) error {
-	body, err := job.Encode()
+	frame, free, err := s.encode(job)
 	if err != nil {
 		return err
 	}
-	defer clear(body) // it holds the command's secrets
 	fds, err := numbers(stdio)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.move(supervisorReady, supervisorStarting)
 	}
-	if err := s.move(supervisorReady, supervisorStarting); err != nil {
+	if err != nil {
+		free()
 		return err
 	}
 	s.mu.Lock()
 	s.tty = job.TTY
 	s.mu.Unlock()
 	unbound := s.bound(ctx)
-	err = s.conn.Send(Frame{TypeJob, body, fds})
+	err = s.conn.sendWhole(frame, fds)
+	free()
 	runtime.KeepAlive(stdio)
 	if err == nil {
 		err = s.started()
@@ -211,6 +217,25 @@ func (s *Supervisor) Start(ctx context.Context, job Job, stdio [3]syscall.Conn) 
 		return s.fail(ctx, err)
 	}
 	return nil
+}
+
+// heap is the memory of a session that is given no other.
+func heap(size int) ([]byte, func(), error) {
+	buffer := make([]byte, size)
+	return buffer, func() { clear(buffer) }, nil
+}
+
+// encode gives the frame of a job, and what to call when it is sent.
+func (s *Supervisor) encode(job Job) ([]byte, func(), error) {
+	size, err := job.size()
+	if err != nil {
+		return nil, nil, err
+	}
+	buffer, free, err := s.Memory(headerSize + size)
+	if err != nil {
+		return nil, nil, wrap("encode job", err)
+	}
+	return job.append(appendHeader(buffer[:0], TypeJob, size)), free, nil
 }
 
 func (s *Supervisor) started() error {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/credential/locked"
 )
 
 // output connects the command's stdout and stderr with the caller's pipes.
@@ -89,12 +90,18 @@ func samePipe(a, b *os.File) (bool, error) {
 // stream makes the pipe that the command writes to, and takes over the
 // caller's.
 func (o *output) stream(inv *invocation, name string, caller *os.File) (*os.File, error) {
+	buffer, err := copyBuffer(inv)
+	if err != nil {
+		return nil, err
+	}
 	from, command, err := os.Pipe()
 	if err != nil {
+		buffer.Free()
 		return nil, fmt.Errorf("make pipe: %w", err)
 	}
 	to, err := pollable(caller)
 	if err != nil {
+		buffer.Free()
 		from.Close()
 		command.Close()
 		return nil, err
@@ -102,8 +109,20 @@ func (o *output) stream(inv *invocation, name string, caller *os.File) (*os.File
 	caller.Close() // so that closing the one opened anew is the end of the stream
 	o.callers = append(o.callers, to)
 	o.copies.Add(1)
-	go o.move(from, to, name, inv)
+	go o.move(from, to, name, inv, buffer)
 	return command, nil
+}
+
+// copySize is how much of a stream is moved at once, in bytes; as io.Copy does.
+const copySize = 32 << 10
+
+// copyBuffer is what a stream is read into before it is redacted: locked, for
+// it holds what the command prints of its credentials. Without any it is nil.
+func copyBuffer(inv *invocation) (*locked.Buffer, error) {
+	if len(inv.secrets) == 0 {
+		return nil, nil
+	}
+	return locked.New(copySize)
 }
 
 // pollable opens the caller's pipe anew, so that a write ends when what it
@@ -138,20 +157,21 @@ func (o *output) chown(inv *invocation) error {
 
 // move copies one stream to its end. Redaction comes before anything else
 // sees the bytes: the kept logs never hold a credential.
-func (o *output) move(from, to *os.File, name string, inv *invocation) {
+func (o *output) move(from, to *os.File, name string, inv *invocation, buffer *locked.Buffer) {
 	defer o.copies.Done()
+	defer buffer.Free()
 	defer from.Close()
 	defer to.Close()
 	sink := io.Writer(to)
 	if inv.policy.Logs.Keep > 0 {
 		sink = io.MultiWriter(to, inv.logs.stream(name))
 	}
-	if len(inv.secrets) == 0 {
-		o.copy(sink, from)
+	if buffer == nil {
+		o.copy(sink, from, nil)
 		return
 	}
 	redactor := credential.NewRedactor(sink, o.matcher)
-	o.copy(redactor, from)
+	o.copy(redactor, from, buffer.Bytes())
 	// An error says that the caller is gone: there is nobody to tell.
 	if reason := inv.stopped(); reason == "" || reason == api.ReasonExited {
 		_ = redactor.Close()
@@ -163,11 +183,15 @@ func (o *output) move(from, to *os.File, name string, inv *invocation) {
 // copy ends when the command has closed its end, the limit is reached, or
 // the caller has closed its own: then the command's next write fails as it
 // would in a pipeline.
-func (o *output) copy(to io.Writer, from io.Reader) {
+// Without a buffer io.Copy chooses how.
+func (o *output) copy(to io.Writer, from io.Reader, buffer []byte) {
 	if o.limited {
 		from = &limitReader{from: from, output: o}
 	}
-	_, _ = io.Copy(to, from) // an error is the caller's end, closed
+	if buffer != nil {
+		from = struct{ io.Reader }{from} // a file would use a buffer of its own
+	}
+	_, _ = io.CopyBuffer(to, from, buffer) // an error is the caller's end, closed
 }
 
 // limitReader counts against the limit that stdout and stderr share.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/initproto"
 	"github.com/creel-sandbox/creel/runner/network"
@@ -163,11 +163,7 @@ func (s *Supervisor) startCommand(ctx context.Context, inv *invocation) error {
 	if job.TTY {
 		job.Rows, job.Cols = inv.req.Rows, inv.req.Cols
 	}
-	stdio := inv.output.stdio
-	inv.launched = time.Now()
-	err := inv.session.Start(ctx, job, [3]syscall.Conn{stdio[0], stdio[1], stdio[2]})
-	inv.output.release() // the command has its own by now, or never will
-	clearSecrets(job.Env, len(inv.secrets))
+	err := send(ctx, inv, job)
 	var failed *initproto.StartError
 	if errors.As(err, &failed) {
 		return startProblem(inv, job, failed)
@@ -182,9 +178,29 @@ func (s *Supervisor) startCommand(ctx context.Context, inv *invocation) error {
 	return nil
 }
 
-// environment is the whole environment of the command, weakest first: the
-// defaults, the policy's, the caller's, and last the credentials. A later
-// name takes the place of an earlier one.
+// send has the job started with its credentials, of which nothing is left here
+// when it returns, but for what the redactor looks for.
+func send(ctx context.Context, inv *invocation, job initproto.Job) error {
+	secrets, err := newEntries(inv.secrets)
+	if err != nil {
+		return err
+	}
+	defer credential.DestroyAll(inv.secrets)
+	defer secrets.free()
+	if len(secrets) > 0 {
+		job.Env = append(job.Env, secrets.strings()...)
+		inv.session.Memory = lockedMemory
+	}
+	stdio := inv.output.stdio
+	inv.launched = time.Now()
+	err = inv.session.Start(ctx, job, [3]syscall.Conn{stdio[0], stdio[1], stdio[2]})
+	inv.output.release() // the command has its own by now, or never will
+	return err
+}
+
+// environment is that of the command, weakest first: the defaults, the
+// policy's, and last the caller's. A later name takes the place of an earlier
+// one. The credentials follow it; no caller can set what they are called.
 func environment(inv *invocation) [][]byte {
 	env := [][]byte{
 		[]byte("PATH=" + defaultPath), []byte("HOME=/tmp"),
@@ -205,17 +221,7 @@ func environment(inv *invocation) [][]byte {
 			out = append(out, entry)
 		}
 	}
-	for _, secret := range inv.secrets {
-		out = append(out, slices.Concat([]byte(secret.Env+"="), secret.Secret.Reveal()))
-	}
 	return out
-}
-
-// clearSecrets wipes the copies of the credentials, which are the last n.
-func clearSecrets(env [][]byte, n int) {
-	for _, entry := range env[len(env)-n:] {
-		clear(entry)
-	}
 }
 
 // startProblem tells the caller, as a shell would, why the command could not
