@@ -110,6 +110,8 @@ var credentialFields = table(func() []field[Credential] {
 			"The longest the value stays valid; left out, as long as the invocation."),
 		optional("onExpiry", sparse[OnExpiry]{oneOf(OnExpiryEnd, OnExpiryWarn), nothing}, "", func(c *Credential) *OnExpiry { return &c.OnExpiry },
 			"What becomes of a command that outlives the value: end, unless it says warn, with which it goes on and the journal tells."),
+		optional("prefetch", sparse[bool]{onlyTrue, nothing}, false, func(c *Credential) *bool { return &c.Prefetch },
+			"Has a leased value made ahead for the sandboxes of the pool, and used in the first quarter of its ttl; it waits in creeld's memory."),
 	}
 })
 

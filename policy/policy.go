@@ -120,7 +120,14 @@ type Credential struct {
 	Reference string
 	TTL       time.Duration // zero: as long as the invocation
 	OnExpiry  OnExpiry      // "" for a value that does not end
+	// Prefetch has the value made before there is a command for it, for the
+	// sandboxes that wait in the pool.
+	Prefetch bool
 }
+
+// Fresh is how long after it was made a value that lives for so long may be
+// given to a command: a quarter of its life, so that three are left.
+func Fresh(life time.Duration) time.Duration { return life / 4 }
 
 // OnExpiry says what becomes of a command that still runs when its credential
 // has ended.

@@ -72,7 +72,7 @@ var concerns = []concern{
 	{
 		where:   func(p *Policy, _ time.Time) []string { return credentialsThat(p, "ttl", endsBeforeTheCommand) },
 		message: "a command may run for longer than the credential is valid, and is ended then",
-		hint:    "let limits.timeout be no more than ttl, or say 'onExpiry: warn' and have the command go on without it",
+		hint:    "let limits.timeout be no more than ttl (of a prefetched one three quarters), or say 'onExpiry: warn' and have the command go on without it",
 	},
 	{
 		where: func(p *Policy, _ time.Time) []string {
@@ -108,7 +108,11 @@ func credentialsThat(p *Policy, key string, are func(*Policy, Credential) bool) 
 }
 
 func endsBeforeTheCommand(p *Policy, c Credential) bool {
-	return c.TTL > 0 && c.OnExpiry != OnExpiryWarn && (p.Limits.Timeout == 0 || p.Limits.Timeout > c.TTL)
+	life := c.TTL
+	if c.Prefetch {
+		life -= Fresh(life)
+	}
+	return c.TTL > 0 && c.OnExpiry != OnExpiryWarn && (p.Limits.Timeout == 0 || p.Limits.Timeout > life)
 }
 
 func when(holds bool, path string) []string {

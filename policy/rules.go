@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // rule checks what no single key can tell. It sees a policy whose every value
 // is valid or, where it was not, zero.
@@ -13,6 +16,8 @@ var rules = []rule{
 	variablesAreSetOnce,
 	callersAreNamedOnce,
 	lifeNeedsALease,
+	prefetchHasABound,
+	pathIsPrefetchedAsAWhole,
 	dockerSharesTheUserNamespace,
 }
 
@@ -128,6 +133,46 @@ func lifeNeedsALease(p *Policy, report func(string, *fault)) {
 		if c.OnExpiry != "" {
 			report(element("credentials", i)+".onExpiry",
 				faultf("leave onExpiry out, or lease the value from a vault", "values of the %s provider do not end", c.Provider))
+		}
+		if c.Prefetch {
+			report(element("credentials", i)+".prefetch",
+				faultf("leave prefetch out, or lease the value from a vault", "values of the %s provider have no lease, and wait for no command", c.Provider))
+		}
+	}
+}
+
+// shortestPrefetch keeps a value from being made again every few moments.
+const shortestPrefetch = time.Minute
+
+// prefetchHasABound refuses values made ahead of commands for nobody, or
+// without saying how long each may live.
+func prefetchHasABound(p *Policy, report func(string, *fault)) {
+	for i, c := range p.Credentials {
+		path := element("credentials", i) + ".prefetch"
+		switch {
+		case !c.Prefetch:
+		case p.Pool.Warm == 0:
+			report(path, faultf("say 'pool: {warm: 2}', or leave prefetch out", "no sandbox waits for which the value could be made ahead"))
+		case c.TTL < shortestPrefetch && leased(c.Provider):
+			report(path, faultf("say how long it may live, such as 'ttl: 10m'", "a value that is made ahead needs a ttl of at least %s", formatDuration(shortestPrefetch)))
+		}
+	}
+}
+
+// pathIsPrefetchedAsAWhole keeps fields of one path together, such as a user
+// and its password: those made ahead and those made later would not match.
+func pathIsPrefetchedAsAWhole(p *Policy, report func(string, *fault)) {
+	first := map[string]int{}
+	for i, c := range p.Credentials {
+		path, _, ok := strings.Cut(c.Reference, "#")
+		if c.Provider != ProviderVault || !ok {
+			continue
+		}
+		if j, known := first[path]; !known {
+			first[path] = i
+		} else if p.Credentials[j].Prefetch != c.Prefetch {
+			report(element("credentials", i)+".from",
+				faultf("say 'prefetch: true' for all of them, or for none", "the fields of %s belong together, and only one of this and credentials[%d] is prefetched", quote(path), j))
 		}
 	}
 }

@@ -227,6 +227,12 @@ func (h *Holding) Release() {
 	}
 }
 
+// Live says whether all leases of the sandbox are: nobody has begun to revoke
+// one, and none has ended by itself.
+func (h *Holding) Live() bool {
+	return !slices.ContainsFunc(h.List(), func(r Row) bool { return r.State != Live })
+}
+
 // List shows the leases of the sandbox, also those that are gone.
 func (h *Holding) List() []Row {
 	h.book.mu.Lock()

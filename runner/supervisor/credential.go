@@ -20,21 +20,42 @@ func (s *Supervisor) fetchCredentials(ctx context.Context, inv *invocation) erro
 	if len(inv.policy.Credentials) == 0 {
 		return nil
 	}
-	held := s.cfg.Leases.Hold(inv.id, inv.policy.Name)
+	ready := inv.prefetch.take()
+	if ready == nil {
+		ready = &ahead{leases: s.cfg.Leases.Hold(inv.id, inv.policy.Name)}
+	}
 	inv.mu.Lock()
-	inv.leases = held
+	inv.leases = ready.leases
 	inv.mu.Unlock()
-	secrets, err := s.cfg.Credentials.Resolve(ctx, bounded(inv.policy), held.Keep)
+	rest := missing(inv.policy, ready.values)
+	fetched, err := s.cfg.Credentials.Resolve(ctx, rest, ready.leases.Keep)
 	if err != nil {
-		held.Release()
+		ready.drop()
 		return &api.Error{Code: "credential", Message: err.Error(), ExitCode: api.ExitFailed,
 			Hint: "the command was not run; check the credential's source as the supervisor's user"}
 	}
-	inv.secrets = secrets
-	if inv.expiry, err = newExpiry(inv.policy.Credentials, secrets); err != nil {
+	inv.secrets = inOrder(inv.policy.Credentials, slices.Concat(ready.values, fetched))
+	if inv.expiry, err = newExpiry(inv.policy.Credentials, inv.secrets); err != nil {
 		return errors.Join(err, s.dropCredentials(inv))
 	}
 	return nil
+}
+
+// missing are the credentials of which there are no values yet.
+func missing(p *policy.Policy, ready []credential.Resolved) []policy.Credential {
+	return slices.DeleteFunc(bounded(p), func(c policy.Credential) bool {
+		return slices.ContainsFunc(ready, func(r credential.Resolved) bool { return r.Env == c.Env })
+	})
+}
+
+// inOrder puts values, one of each, in the order of their credentials.
+func inOrder(credentials []policy.Credential, values []credential.Resolved) []credential.Resolved {
+	at := map[string]int{}
+	for i, c := range credentials {
+		at[c.Env] = i
+	}
+	slices.SortFunc(values, func(a, b credential.Resolved) int { return at[a.Env] - at[b.Env] })
+	return values
 }
 
 // bounded gives credentials that have no ttl that of their invocation, so that

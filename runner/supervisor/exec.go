@@ -68,6 +68,7 @@ func (s *Supervisor) end(inv *invocation) {
 	inv.logs.close()
 	inv.report()
 	inv.stdio.Close() // where no step took it over; closing twice does no harm
+	inv.dropPrefetch()
 	s.unwind(inv)
 	inv.setState("ended")
 	inv.forget()

@@ -47,6 +47,7 @@ type invocation struct {
 	secrets  []credential.Resolved
 	leases   *lease.Holding // nil while there are none
 	expiry   *expiry        // nil without credentials
+	prefetch *prefetch      // what waits with a sandbox of the pool; nil for none
 	output   *output
 	logs     *tail
 	listener *os.File
@@ -74,7 +75,7 @@ func (inv *invocation) inherit(w *invocation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	inv.id, inv.root, inv.sandbox, inv.session = w.id, w.root, w.sandbox, w.session
-	inv.listener, inv.relay = w.listener, w.relay
+	inv.listener, inv.relay, inv.prefetch = w.listener, w.relay, w.prefetch
 	inv.done = w.done
 	inv.timings = []string{"taken from the pool"}
 	w.heir = inv
@@ -164,6 +165,8 @@ func (inv *invocation) describe() api.Sandbox {
 	}
 	if inv.leases != nil {
 		row.Leases = told(inv.leases.List())
+	} else if waiting := inv.prefetch.list(); waiting != nil {
+		row.Leases = told(waiting)
 	}
 	if row.State == stateWarm && inv.reason != "" {
 		row.State = "ending"

@@ -17,7 +17,8 @@ import (
 // The pool keeps sandboxes made ahead of the commands that will run in them:
 // started, their posture compared, waiting for a job. Each is made from a
 // policy alone, so it holds no command, no credential and nothing of a caller,
-// and each is used once. What is asked of a sandbox before its job is asked
+// and each is used once. (Where a policy has credentials made ahead too, they
+// are not in the sandbox: see prefetch.) What is asked of a sandbox before its job is asked
 // of one from the pool as well, since the same steps made it.
 
 const (
@@ -52,6 +53,9 @@ type shelf struct {
 	missed  time.Time // when a command last found it empty
 	wait    time.Duration
 	retry   time.Time
+	// prefetching counts the sandboxes for which credentials are kept ahead.
+	prefetching int
+	unleased    bool // they have no lease, so that none are
 }
 
 func newPool() *pool {
@@ -105,6 +109,7 @@ func (s *Supervisor) fill(now time.Time) time.Duration {
 			shelf.waiting = shelf.waiting[1:]
 			surplus.stop(api.ReasonStopped) // whoever watches it takes it away
 		}
+		s.prefetchFor(shelf)
 		if wait := shelf.retry.Sub(now); wait > 0 {
 			again = min(again, wait)
 			continue
@@ -207,6 +212,7 @@ func (s *Supervisor) discard(w *invocation) {
 		return
 	}
 	w.stop(api.ReasonStopped)
+	w.dropPrefetch()
 	s.unwind(w)
 	s.tearing.Done()
 }

@@ -196,6 +196,9 @@ func (p *Provider) read(ctx context.Context, client *api.Client, where string, v
 // server has not begun; and its answer is waited for after ctx too, since it
 // may hold a lease.
 func (p *Provider) made(ctx context.Context, request func(context.Context) (*api.Secret, error)) (*answer, error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("wait for the vault: %w", context.Cause(ctx))
+	}
 	asked := boottime.Now()
 	long, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
 	type reply struct {
