@@ -11,6 +11,7 @@ type Sandbox struct {
 	ID, State, Policy, Command string
 	Pid, Processes             int
 	Weaker                     []string
+	Leases                     []struct{ State string }
 }
 
 // List is what ps lists, the newest first; with "-a" also what has ended.

@@ -17,12 +17,12 @@ func TestMain(m *testing.M) { os.Exit(testrig.Main(m)) }
 
 // rig starts creeld as a role of the server, which it logs in to with what
 // systemd would have given it.
-func rig(t *testing.T, s *Server, policy string) *testrig.Rig {
+func rig(t testing.TB, s *Server, policy string) *testrig.Rig {
 	t.Helper()
 	return rigAt(t, s.Address, s.Role("creeld", Policy), policy)
 }
 
-func rigAt(t *testing.T, address, credential, policy string) *testrig.Rig {
+func rigAt(t testing.TB, address, credential, policy string) *testrig.Rig {
 	t.Helper()
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "vault"), []byte(credential), 0o400))

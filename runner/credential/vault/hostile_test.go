@@ -31,6 +31,7 @@ func answers(t *testing.T, rest http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(withLogin(rest))
 	t.Cleanup(func() {
+		_ = server.Listener.Close()     // no question comes after
 		server.CloseClientConnections() // an answer that may hold a lease is waited for
 		server.Close()
 	})
