@@ -7,11 +7,14 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
 )
 
 // postgres starts a PostgreSQL server of the test's own, which knows one user,
@@ -71,10 +74,11 @@ func query(port, name, password, sql string) error {
 	return nil
 }
 
-// TestDatabaseLoginLivesAsLongAsItsCommand has Vault's database engine make a
-// user of PostgreSQL for one command, which logs in through its gateway.
-func TestDatabaseLoginLivesAsLongAsItsCommand(t *testing.T) {
-	port := postgres(t)
+// database has a server's database engine make users of PostgreSQL, and a rig
+// whose policy "reader" gives each command one, and PostgreSQL as its gateway.
+func database(t *testing.T) (r *testrig.Rig, port string) {
+	t.Helper()
+	port = postgres(t)
 	s := Start(t, Options{})
 	s.Do("POST", "sys/mounts/database", map[string]any{"type": "database"})
 	s.Do("POST", "database/config/pg", map[string]any{
@@ -85,37 +89,71 @@ func TestDatabaseLoginLivesAsLongAsItsCommand(t *testing.T) {
 		"db_name": "pg", "default_ttl": "1h", "max_ttl": "2h",
 		"creation_statements": []string{`CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'`},
 	})
-	r := rig(t, s, fmt.Sprintf("network: {gateway: 127.0.0.1:%s}\ncredentials:\n", port)+
-		"  - {env: PGUSER, from: 'vault:database/creds/reader#username', ttl: 5m}\n"+
-		"  - {env: PGPASSWORD, from: 'vault:database/creds/reader#password', ttl: 5m}\n")
-	for name, end := range map[string]func(client *exec.Cmd){
-		"exit":          func(*exec.Cmd) { check(t, os.WriteFile(r.Workspace+"/enough", nil, 0o644)) },
-		"killed":        func(*exec.Cmd) { r.Creel("kill", "--all") },
-		"creeld killed": func(*exec.Cmd) { r.KillSupervisor(); r.StartSupervisor() },
+	lines := fmt.Sprintf("network: {gateway: 127.0.0.1:%s}\ncredentials:\n", port) +
+		"  - {env: PGUSER, from: 'vault:database/creds/reader#username', ttl: 5m}\n" +
+		"  - {env: PGPASSWORD, from: 'vault:database/creds/reader#password', ttl: 5m}\n"
+	r = rig(t, s, lines)
+	r.WritePolicy("short", r.PolicyText("short", strings.ReplaceAll(lines, "5m", "6s")))
+	r.Reload()
+	return r, port
+}
+
+// session is a command that has logged in to the database, as who and with what.
+type session struct {
+	client         *exec.Cmd
+	name, password string
+}
+
+// logIn starts a command that logs in to the database through its gateway, and
+// goes on until it is ended.
+func logIn(t *testing.T, r *testrig.Rig, port string, flags ...string) session {
+	t.Helper()
+	_ = os.Remove(r.Workspace + "/enough")
+	client := r.Command(slices.Concat([]string{"exec"}, flags, []string{"--", "bash", "-c", `printf '%s\n' "$PGUSER" "$PGPASSWORD" >/workspace/login
+psql -h 127.0.0.1 -p "$1" -d postgres -Atc "SELECT 'lo' || 'gged in'" >/workspace/said 2>&1; mv /workspace/said /workspace/answer
+while [ ! -e /workspace/enough ]; do sleep 0.05; done`, "psql", port})...)
+	check(t, client.Start())
+	r.Eventually("the command has logged in", func() bool { _, err := os.Stat(r.Workspace + "/answer"); return err == nil })
+	answer, err := os.ReadFile(r.Workspace + "/answer")
+	check(t, err)
+	check(t, os.Remove(r.Workspace+"/answer"))
+	if string(answer) != "logged in\n" {
+		t.Fatalf("in the sandbox the database said %q", answer)
+	}
+	data, err := os.ReadFile(r.Workspace + "/login")
+	check(t, err)
+	login := strings.Fields(string(data))
+	return session{client, login[0], login[1]}
+}
+
+// TestDatabaseLoginLivesAsLongAsItsCommand has Vault's database engine make a
+// user of PostgreSQL for one command, which logs in through its gateway.
+func TestDatabaseLoginLivesAsLongAsItsCommand(t *testing.T) {
+	r, port := database(t)
+	for name, c := range map[string]struct {
+		flags []string
+		end   func(client *exec.Cmd)
+	}{
+		"exit":        {end: func(*exec.Cmd) { check(t, os.WriteFile(r.Workspace+"/enough", nil, 0o644)) }},
+		"time limit":  {flags: []string{"--timeout", "6s"}, end: func(*exec.Cmd) {}},
+		"lease over":  {flags: []string{"--policy", "short"}, end: func(*exec.Cmd) {}},
+		"killed":      {end: func(*exec.Cmd) { r.Creel("kill", "--all") }},
+		"caller gone": {end: func(client *exec.Cmd) { check(t, client.Process.Kill()) }},
+		"creeld stopped": {end: func(*exec.Cmd) {
+			r.StopSupervisor()
+			r.StartSupervisor()
+		}},
+		"creeld killed": {end: func(*exec.Cmd) { r.KillSupervisor(); r.StartSupervisor() }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_ = os.Remove(r.Workspace + "/enough")
-			cmd := r.Command("exec", "--", "bash", "-c", `printf '%s\n' "$PGUSER" "$PGPASSWORD" >/workspace/login
-psql -h 127.0.0.1 -p "$1" -d postgres -Atc "SELECT 'lo' || 'gged in'" >/workspace/said 2>&1; mv /workspace/said /workspace/answer
-while [ ! -e /workspace/enough ]; do sleep 0.05; done`, "psql", port)
-			check(t, cmd.Start())
-			r.Eventually("the command has logged in", func() bool { _, err := os.Stat(r.Workspace + "/answer"); return err == nil })
-			answer, err := os.ReadFile(r.Workspace + "/answer")
-			check(t, err)
-			check(t, os.Remove(r.Workspace+"/answer"))
-			if string(answer) != "logged in\n" {
-				t.Fatalf("in the sandbox the database said %q", answer)
-			}
-			data, err := os.ReadFile(r.Workspace + "/login")
-			check(t, err)
-			login := strings.Fields(string(data))
-			if err := query(port, login[0], login[1], "SELECT 1"); err != nil {
+			user := logIn(t, r, port, c.flags...)
+			if err := query(port, user.name, user.password, "SELECT 1"); err != nil {
 				t.Fatalf("control: the login does not work while the command runs: %v", err)
 			}
-			end(cmd)
-			_ = cmd.Wait()
+			c.end(user.client)
+			_ = user.client.Wait()
 			began := time.Now()
-			r.Eventually("the login is refused", func() bool { return query(port, login[0], login[1], "SELECT 1") != nil })
+			r.Eventually("the login is refused", func() bool { return query(port, user.name, user.password, "SELECT 1") != nil })
 			if took := time.Since(began); took > time.Second {
 				t.Errorf("it was accepted for %v", took)
 			}
@@ -123,5 +161,28 @@ while [ ! -e /workspace/enough ]; do sleep 0.05; done`, "psql", port)
 				t.Errorf("control: %v", err)
 			}
 		})
+	}
+}
+
+// TestCommandThatDoesNotStartLeavesNoUserInTheDatabase counts its users.
+func TestCommandThatDoesNotStartLeavesNoUserInTheDatabase(t *testing.T) {
+	r, port := database(t)
+	// Dividing by the count fails where there is none.
+	exist := func() bool {
+		return query(port, "admin", "admin-password", "SELECT 1/count(*) FROM pg_roles WHERE rolname LIKE 'v-%'") == nil
+	}
+	user := logIn(t, r, port)
+	if !exist() {
+		t.Fatal("control: the user of a command that runs is not found")
+	}
+	check(t, user.client.Process.Kill())
+	_ = user.client.Wait()
+	r.Eventually("no user is left", func() bool { return !exist() })
+	if got := r.Exec("/no/such/command"); got.Code != 127 {
+		t.Errorf("ended with %d: %s", got.Code, got.Stderr)
+	}
+	r.Eventually("no user is left by a command that does not start", func() bool { return !exist() })
+	if err := query(port, "admin", "admin-password", "SELECT 1"); err != nil {
+		t.Errorf("control: %v", err)
 	}
 }

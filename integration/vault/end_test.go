@@ -89,6 +89,9 @@ func TestNoLeaseIsLeftByACommandThatDoesNotStart(t *testing.T) {
 		"  - {env: TOKEN, from: 'vault:auth/token/create/task#token'}\n"+
 		"  - {env: FIELD, from: 'vault:auth/token/create/task#none'}\n"+
 		"  - {env: OTHER, from: 'vault:kv/none#token'}\n"))
+	r.WritePolicy("denied", r.PolicyText("denied", "credentials:\n"+
+		"  - {env: TOKEN, from: 'vault:auth/token/create/task#token'}\n"+
+		"  - {env: OTHER, from: 'vault:sys/internal/counters/tokens#x'}\n"))
 	r.Reload()
 	for _, c := range []struct {
 		policy string
@@ -98,6 +101,7 @@ func TestNoLeaseIsLeftByACommandThatDoesNotStart(t *testing.T) {
 	}{
 		{"exec-default", []string{"/no/such/command"}, 127, []string{"not found"}},
 		{"half", []string{"true"}, 125, []string{"FIELD from vault:auth/token/create/task#none", "none of this name", "OTHER from vault:kv/none#token", "nothing at this path"}},
+		{"denied", []string{"true"}, 125, []string{"OTHER from vault:sys/internal/counters/tokens#x", "denies it to creeld (status 403)"}},
 	} {
 		got := r.Creel(append([]string{"exec", "--policy", c.policy, "--"}, c.argv...)...)
 		if got.Code != c.code {

@@ -24,12 +24,15 @@ func rig(t testing.TB, s *Server, policy string) *testrig.Rig {
 
 func rigAt(t testing.TB, address, credential, policy string) *testrig.Rig {
 	t.Helper()
+	return rigConfig(t, fmt.Sprintf("vault: {address: %q, timeout: 2s}\n", address), credential, policy)
+}
+
+// rigConfig starts creeld with these lines in creel.yaml.
+func rigConfig(t testing.TB, config, credential, policy string) *testrig.Rig {
+	t.Helper()
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "vault"), []byte(credential), 0o400))
-	return testrig.Start(t, testrig.Options{
-		Policy: policy, Env: []string{"CREDENTIALS_DIRECTORY=" + dir},
-		Config: fmt.Sprintf("vault: {address: %q, timeout: 2s}\n", address),
-	})
+	return testrig.Start(t, testrig.Options{Policy: policy, Env: []string{"CREDENTIALS_DIRECTORY=" + dir}, Config: config})
 }
 
 // oneToken is a policy whose command gets a token of its own, and reaches the
