@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/integration/testrig"
+	"github.com/creel-sandbox/creel/integration/vault"
 )
 
 // diskSize bounds, in bytes, what one run can write. The journal must hold
@@ -47,7 +48,7 @@ const (
 // The test starts itself a second time, in a mount namespace of its own.
 var (
 	inRig    = flag.Bool("in-rig", false, "this is the second start, which TestMain makes itself")
-	device   = flag.String("device", "", "with -in-rig: the disk; its raw bytes are on descriptor 3")
+	device   = flag.String("device", "", "with -in-rig: the disk; its raw bytes are on descriptor 3, and the program of a vault on 4")
 	binaries = flag.String("binaries", "", "with -in-rig: where creel, creeld and creel-init were built")
 )
 
@@ -98,7 +99,12 @@ func startInRig() (int, error) {
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool { return strings.HasPrefix(arg, "-test.testlogfile=") })
 	self := exec.Command("/proc/self/exe", append([]string{"-in-rig", "-device=" + loop.Name(), "-binaries=" + built}, args...)...)
 	self.Stdout, self.Stderr = os.Stdout, os.Stderr
-	self.ExtraFiles = []*os.File{disk}
+	vaultServer, err := os.Open(vault.Program(&testrig.Lasting{Prefix: "leak: "}))
+	if err != nil {
+		return 0, err
+	}
+	defer vaultServer.Close()
+	self.ExtraFiles = []*os.File{disk, vaultServer}
 	self.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	err = self.Run()
 	var failed *exec.ExitError
@@ -164,6 +170,7 @@ func enterRig() error {
 		return errors.New("enter rig: -in-rig is for TestMain alone")
 	}
 	unix.CloseOnExec(3)
+	unix.CloseOnExec(4)
 	image = os.NewFile(3, "disk")
 	if err := seal(); err != nil {
 		return err

@@ -223,13 +223,14 @@ func TestVaultThatDoesNotAnswerRefusesTheCommandInTime(t *testing.T) {
 	}
 }
 
-var invocations = flag.Int("invocations", 30, "how many commands with three credentials each are run and counted")
+var invocations = flag.Int("invocations", 1000, "how many commands with three credentials each are run and counted")
 
-// TestEveryLeaseThatIsMadeIsRevoked is counted by the server: what it has
-// accepted to make, and what of it is left.
+// TestEveryLeaseThatIsMadeIsRevoked is counted by the server, in its audit: what
+// it has made and what revoked, and what of it is left.
 func TestEveryLeaseThatIsMadeIsRevoked(t *testing.T) {
 	s := Start(t, Options{})
 	s.Tokens("task")
+	count := s.Audit()
 	r := rig(t, s, "credentials: [{env: A, from: 'vault:auth/token/create/task#token'}, {env: B, from: 'vault:auth/token/create/task#token'}, {env: C, from: 'vault:auth/token/create/task#token'}]")
 	var all sync.WaitGroup
 	turns := make(chan int, *invocations)
@@ -260,6 +261,11 @@ func TestEveryLeaseThatIsMadeIsRevoked(t *testing.T) {
 		t.Errorf("%d tokens were made for %d commands", len(tokens), *invocations)
 	}
 	r.Eventually("no token is left", func() bool { return s.Minted() == 0 })
+	made, revoked := count("auth/token/create/task"), count("auth/token/revoke-accessor")
+	t.Logf("the server has made %d tokens for %d commands, and revoked %d", made, *invocations, revoked)
+	if made != 3**invocations || revoked != made {
+		t.Errorf("the server has made %d tokens and revoked %d, want %d of both", made, revoked, 3**invocations)
+	}
 	r.StopSupervisor() // or else its own login is written down
 	left, err := os.ReadDir(r.Dir + "/state/leases")
 	check(t, err)

@@ -25,9 +25,9 @@ import (
 	"github.com/creel-sandbox/creel/integration/cache"
 )
 
-// program is the server, built once for all tests of a machine: that takes
+// Program is the server, built once for all tests of a machine: that takes
 // some minutes.
-func program(t testing.TB) string {
+func Program(t testing.TB) string {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
 	module := filepath.Join(filepath.Dir(here), "server")
@@ -61,6 +61,8 @@ type Server struct {
 
 // Options change a server from its defaults.
 type Options struct {
+	// Program is the server, where it is not to be looked for.
+	Program string
 	// Cert and Key are files in PEM; without them there is no TLS.
 	Cert, Key string
 	Client    *http.Client
@@ -75,7 +77,10 @@ func Start(t testing.TB, o Options) *Server {
 	if o.Cert == "" {
 		scheme, s.client = "http://", http.DefaultClient
 	}
-	s.command = exec.Command(program(t), "-cert", o.Cert, "-key", o.Key)
+	if o.Program == "" {
+		o.Program = Program(t)
+	}
+	s.command = exec.Command(o.Program, "-cert", o.Cert, "-key", o.Key)
 	s.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var log bytes.Buffer
 	s.command.Stderr = &log
@@ -211,6 +216,30 @@ func (s *Server) valid(name string) (found []string) {
 		}
 	}
 	return found
+}
+
+// Audit has the server write down what it does from now on, and gives a
+// function that counts the requests of a path which it did not refuse.
+func (s *Server) Audit() func(path string) int {
+	s.t.Helper()
+	file := filepath.Join(s.t.TempDir(), "audit.log")
+	s.Do("PUT", "sys/audit/file", map[string]any{"type": "file", "options": map[string]any{"file_path": file}})
+	return func(path string) (n int) {
+		s.t.Helper()
+		data, err := os.ReadFile(file)
+		check(s.t, err)
+		for line := range bytes.Lines(data) {
+			var entry struct {
+				Type, Error string
+				Request     struct{ Path string }
+			}
+			check(s.t, json.Unmarshal(line, &entry))
+			if entry.Type == "response" && entry.Error == "" && entry.Request.Path == path {
+				n++
+			}
+		}
+		return n
+	}
 }
 
 // Accepts reports whether a token is valid.

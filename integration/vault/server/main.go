@@ -1,10 +1,11 @@
 // Command server is a Vault server that keeps everything in memory, for tests:
 // neither initialised nor unsealed when it starts, with the engines kv and
-// database, the login methods AppRole and token, and PostgreSQL. The first
-// line it prints is its address.
+// database, the login methods AppRole and token, PostgreSQL, and an audit in
+// files. The first line it prints is its address.
 //
 // It may import what it needs of Vault, being a module of its own: nothing of
-// it is linked into or shipped with creel. It never writes to a disk.
+// it is linked into or shipped with creel. It writes to no disk but the audit
+// that it is told to.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	kv "github.com/hashicorp/vault-plugin-secrets-kv"
+	"github.com/hashicorp/vault/audit"
 	"github.com/hashicorp/vault/builtin/credential/approle"
 	"github.com/hashicorp/vault/builtin/logical/database"
 	"github.com/hashicorp/vault/helper/metricsutil"
@@ -49,6 +51,7 @@ func serve(listen, cert, key string) error {
 		Physical: storage, Logger: log, DisableMlock: true, BuiltinRegistry: builtins{},
 		LogicalBackends:    secretEngines,
 		CredentialBackends: loginMethods,
+		AuditBackends:      map[string]audit.Factory{"file": audit.NewFileBackend},
 		MetricSink:         metricsutil.BlackholeSink(),
 	})
 	if err != nil {
