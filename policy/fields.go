@@ -52,6 +52,8 @@ var policyFile = table(func() []field[Policy] {
 			"How much output is kept for creel logs."),
 		optional("pool", poolFields, poolFields.defaults(), func(p *Policy) *Pool { return &p.Pool },
 			"Sandboxes made before they are needed."),
+		optional("hygiene", nullable[Hygiene]{hygieneFields}, nil, func(p *Policy) **Hygiene { return &p.Hygiene },
+			"What is searched for credentials before a command starts; left out, nothing is."),
 		required("callers", callersFields, func(p *Policy) *Callers { return &p.Callers },
 			"Who may run the policy."),
 	}

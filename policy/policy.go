@@ -16,6 +16,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -62,7 +63,9 @@ type Policy struct {
 	Limits        Limits
 	Logs          Logs
 	Pool          Pool
-	Callers       Callers
+	// Hygiene is nil when nothing is searched for credentials.
+	Hygiene *Hygiene
+	Callers Callers
 }
 
 // Root is where the read-only root file system comes from; exactly one field
@@ -176,6 +179,41 @@ type Logs struct {
 
 // Pool says how many sandboxes wait ready for this policy.
 type Pool struct{ Warm int }
+
+// Hygiene says what is searched for credentials before a command starts: the
+// workspaces with the Git history in them, and further files.
+type Hygiene struct {
+	Secrets HygieneMode
+	Files   []string // absolute, lexically clean
+	// MaxAge is how long before the command's start the last search may have
+	// begun; zero: there is one for each command.
+	MaxAge time.Duration
+	Allow  []Allowed
+}
+
+// HygieneMode says what comes of a credential that was found.
+type HygieneMode string
+
+// What comes of a credential that was found.
+const (
+	HygieneRefuse HygieneMode = "refuse"
+	HygieneWarn   HygieneMode = "warn"
+)
+
+// Allowed is something that was found, and that is no credential in use.
+type Allowed struct {
+	Fingerprint string
+	Reason      string
+	// Until is the last day (UTC, midnight) that it is allowed.
+	Until time.Time
+}
+
+// Allows says whether a policy allows what has a fingerprint.
+func (h *Hygiene) Allows(fingerprint string, now time.Time) bool {
+	return slices.ContainsFunc(h.Allow, func(a Allowed) bool { return a.Fingerprint == fingerprint && !a.over(now) })
+}
+
+func (a Allowed) over(now time.Time) bool { return !now.Before(a.Until.AddDate(0, 0, 1)) }
 
 // Callers says who may run the policy: user names or decimal uids.
 type Callers struct{ Users []string }

@@ -95,6 +95,21 @@ var concerns = []concern{
 		hint:    "declare it under credentials",
 		refused: true,
 	},
+	{
+		where: func(p *Policy, now time.Time) (paths []string) {
+			if p.Hygiene == nil {
+				return nil
+			}
+			for i, a := range p.Hygiene.Allow {
+				if a.over(now) {
+					paths = append(paths, element("hygiene.allow", i)+".until")
+				}
+			}
+			return paths
+		},
+		message: "the day is over, so the finding is not allowed any more",
+		hint:    "take out what was found, or look at it again and set the next day",
+	},
 }
 
 // credentialsThat are the paths of a key of the credentials that are of a kind.

@@ -19,6 +19,8 @@ var rules = []rule{
 	prefetchHasABound,
 	pathIsPrefetchedAsAWhole,
 	dockerSharesTheUserNamespace,
+	hygieneSearchesSomething,
+	findingsAreAllowedOnce,
 }
 
 // targetsStandApart refuses mounts that would hide one another, so that the

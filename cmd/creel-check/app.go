@@ -9,6 +9,6 @@ import (
 
 // run is creel-check without its exit.
 func run(args []string) int {
-	app := program.New("creel", "run commands in sandboxes built from declared policies", newPolicyCommand())
+	app := program.New("creel", "run commands in sandboxes built from declared policies", newPolicyCommand(), newSearchCommand())
 	return program.Report(os.Stderr, app.Run(args), api.ExitFailed)
 }

@@ -28,9 +28,12 @@ func newPolicyCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "check", Usage: "report every problem of policies and of " + configName, ArgsUsage: "FILE…",
-				Description: "Exits with 1 when a file has an error.",
-				Flags:       []cli.Flag{&cli.BoolFlag{Name: "strict", Usage: "judge as a supervisor with strict: true does: some warnings are errors then"}},
-				Action:      runPolicyCheck,
+				Description: "Exits with 1 when a file has an error. As root, the workspaces of a policy with 'hygiene' are searched for credentials.",
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: "strict", Usage: "judge as a supervisor with strict: true does: some warnings are errors then"},
+					&cli.BoolFlag{Name: "search", Usage: "search the workspaces of every policy for credentials"},
+				},
+				Action: runPolicyCheck,
 			},
 			{
 				Name: "show", Usage: "print a policy with every default written out", ArgsUsage: "NAME|FILE",
@@ -50,7 +53,7 @@ func runPolicyCheck(c *cli.Context) error {
 	}
 	failed := false
 	for _, file := range c.Args().Slice() {
-		problems, err := checkFile(file, c.Bool("strict"))
+		problems, err := checkFile(c, file)
 		if err != nil {
 			return err
 		}
@@ -69,7 +72,7 @@ func runPolicyCheck(c *cli.Context) error {
 	return nil
 }
 
-func checkFile(file string, strict bool) ([]policy.Problem, error) {
+func checkFile(c *cli.Context, file string) ([]policy.Problem, error) {
 	data, err := readFile(file)
 	if err != nil {
 		return nil, err
@@ -79,10 +82,11 @@ func checkFile(file string, strict bool) ([]policy.Problem, error) {
 		return problems, nil
 	}
 	document, problems := policy.Read(file, data)
-	if !policy.HasErrors(problems) {
-		problems = append(problems, document.Review(time.Now(), strict)...)
+	if policy.HasErrors(problems) {
+		return problems, nil
 	}
-	return problems, nil
+	problems = append(problems, document.Review(time.Now(), c.Bool("strict"))...)
+	return append(problems, searchWorkspaces(c.Context, file, document.Policy, c.Bool("search"))...), nil
 }
 
 // readFile reads no more than a policy can be, so that package policy sees

@@ -18,6 +18,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/engine/docker"
 	"github.com/creel-sandbox/creel/runner/engine/oci"
 	"github.com/creel-sandbox/creel/runner/host"
+	"github.com/creel-sandbox/creel/runner/hygiene"
 	"github.com/creel-sandbox/creel/runner/image"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
@@ -64,8 +65,10 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 	if err != nil {
 		return nil, err
 	}
+	searcher := hygiene.NewSearcher(filepath.Join(filepath.Dir(cfg.InitPath), "creel-check"), filepath.Join(cfg.StateDir, "hygiene"))
+	d.onClose(searcher.Close)
 	d.supervisor, err = supervisor.New(ctx, supervisor.Config{
-		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, InitPath: cfg.InitPath,
+		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, Hygiene: searcher, InitPath: cfg.InitPath,
 		Load: loader(configPath, cfg), Log: log,
 	})
 	if err != nil {

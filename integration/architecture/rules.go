@@ -80,6 +80,18 @@ var ImportBans = []ImportBan{
 		Reason: "a credential is asked for and taken back in one place",
 	},
 	{
+		Not: []string{"github.com/zricethezav/gitleaks", "github.com/go-git", "github.com/landlock-lsm", "github.com/rs/zerolog"},
+		Except: []Exception{
+			{"runner/hygiene/scan", "reads workspaces, in a process of its own, for creel-check"},
+		},
+		Reason: "what a sandbox wrote is parsed in a confined process without secrets, and nowhere else",
+	},
+	{
+		From: []string{"runner", "cmd"}, Not: []string{Module + "/runner/hygiene/scan"},
+		Except: []Exception{{"cmd/creel-check/search.go", "is the process that reads"}},
+		Reason: "whoever has a workspace searched needs only what starts the search: runner/hygiene",
+	},
+	{
 		Not:    []string{"github.com/seccomp/libseccomp-golang", "C"},
 		Except: []Exception{{"runner/seccomp", "libseccomp compiles the filters, in creeld only"}},
 		Reason: "cgo elsewhere would make creel slow to start and creel-init depend on a libc in the sandbox",
@@ -112,6 +124,7 @@ var CallBans = []CallBan{
 		Except: []Exception{
 			{"runner/engine/oci", "starts the OCI runtime"},
 			{"runner/credential", "starts the helper that a policy names as the source of a credential"},
+			{"runner/hygiene", "starts the confined search of a workspace"},
 			{"cmd/creel-init", "is PID 1 of a sandbox: starts the command inside it"},
 			{"runner/host", "re-executes creeld into a mount namespace of its own"},
 			{"cmd/creel/delegate.go", "becomes creel-image or creel-check, so that creel links nothing that reads what others wrote"},
@@ -161,6 +174,7 @@ var BinaryRules = []BinaryRule{
 			Module + "/runner/credential", Module + "/runner/posture", Module + "/runner/cgroup",
 			Module + "/runner/rootfs", Module + "/runner/spec", Module + "/runner/network",
 			Module + "/runner/server", Module + "/runner/initproto", Module + "/runner/image", Module + "/policy",
+			Module + "/runner/hygiene", "github.com/zricethezav", "github.com/go-git",
 			"github.com/google", "github.com/klauspost", "github.com/distribution", "github.com/docker", "github.com/moby", "github.com/seccomp", "github.com/hashicorp",
 			"net/http", "crypto/tls",
 		},
@@ -170,9 +184,9 @@ var BinaryRules = []BinaryRule{
 		Package: Module + "/cmd/creeld",
 		Not: []string{
 			Module + "/runner/image/fetch", Module + "/runner/image/unpack", "github.com/google/go-containerregistry",
-			"github.com/klauspost/compress", "archive/zip",
+			"github.com/klauspost/compress", "archive/zip", "github.com/zricethezav", "github.com/go-git",
 		},
-		Reason: "it has privilege and secrets: it finds images, and never reads what a registry or an archive says",
+		Reason: "it has privilege and secrets: it finds images, and never reads what a registry, an archive or a workspace says",
 	},
 	{
 		Package: Module + "/cmd/creel-image",
@@ -186,7 +200,7 @@ var BinaryRules = []BinaryRule{
 		Package: Module + "/cmd/creel-check",
 		Not: []string{
 			Module + "/runner/engine", Module + "/runner/supervisor", Module + "/runner/seccomp", Module + "/runner/credential",
-			Module + "/runner/server", Module + "/runner/client", Module + "/runner/initproto", "github.com/docker/docker", "github.com/seccomp", "github.com/hashicorp",
+			Module + "/runner/server", Module + "/runner/client", Module + "/runner/initproto", "github.com/docker/docker", "github.com/seccomp", "github.com/hashicorp/vault",
 		},
 		Reason: "it reads what others wrote, and needs no secret and no way to the supervisor or to a sandbox",
 	},

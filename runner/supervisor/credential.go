@@ -35,6 +35,7 @@ func (s *Supervisor) fetchCredentials(ctx context.Context, inv *invocation) erro
 			Hint: "the command was not run; check the credential's source as the supervisor's user"}
 	}
 	inv.secrets = inOrder(inv.policy.Credentials, slices.Concat(ready.values, fetched))
+	s.learnFetched(inv.policy.Credentials, inv.secrets)
 	if inv.expiry, err = newExpiry(inv.policy.Credentials, inv.secrets); err != nil {
 		return errors.Join(err, s.dropCredentials(inv))
 	}

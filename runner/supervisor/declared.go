@@ -92,6 +92,7 @@ func (s *Supervisor) Reload() error {
 	s.declared.Store(declared)
 	s.notice.Store(nil)
 	s.stock()
+	s.beginHygiene()
 	for name, engine := range s.cfg.Engines {
 		if err := engine.Keep(declared.Policies.Names()); err != nil {
 			s.cfg.Log.WithField("engine", name).WithError(err).Warn("dropping the root of a policy that is gone failed")

@@ -33,14 +33,16 @@ type step struct {
 // the root is opened before anything is made from it; creel-init is greeted
 // before its posture is read, since it makes its listeners then;
 // the posture holds before any credential is fetched, so that a weaker
-// sandbox never costs a secret; and the job, which starts the command, is
-// last.
+// sandbox never costs a secret; workspaces are searched before too, and as
+// late as that, since others may write them; and the job, which starts the
+// command, is last.
 var launchSteps = []step{
 	{"open root", true, (*Supervisor).openRoot, (*Supervisor).closeRoot},
 	{"create sandbox", true, (*Supervisor).createSandbox, (*Supervisor).removeSandbox},
 	{"greet init", true, (*Supervisor).greetInit, (*Supervisor).dismissInit},
 	{"compare posture", true, (*Supervisor).comparePosture, nil},
 	{"serve gateway", true, (*Supervisor).serveGateway, (*Supervisor).stopGateway},
+	{"search workspaces", false, (*Supervisor).searchWorkspaces, nil},
 	{"fetch credentials", false, (*Supervisor).fetchCredentials, (*Supervisor).dropCredentials},
 	{"connect output", false, (*Supervisor).connectOutput, (*Supervisor).closeOutput},
 	{"start command", false, (*Supervisor).startCommand, nil},

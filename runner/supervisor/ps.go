@@ -21,7 +21,7 @@ func (s *Supervisor) Ps(ctx context.Context, all bool) (*api.PsReply, error) {
 	}
 	live, ended := s.remembered()
 	warm := s.waiting()
-	reply := &api.PsReply{Sandboxes: []api.Sandbox{}, Notices: append(s.notices(), s.leaseNotices()...)}
+	reply := &api.PsReply{Sandboxes: []api.Sandbox{}, Notices: slices.Concat(s.notices(), s.leaseNotices(), s.hygieneNotices())}
 	for _, f := range existing {
 		pids, err := f.Group.Procs()
 		if err != nil && !errors.Is(err, cgroup.ErrNotFound) {

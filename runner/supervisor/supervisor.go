@@ -28,6 +28,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/hygiene"
 	"github.com/creel-sandbox/creel/runner/lease"
 	"github.com/creel-sandbox/creel/runner/server"
 )
@@ -52,6 +53,8 @@ type Config struct {
 	Cgroups     *cgroup.Hierarchy
 	Credentials *credential.Resolver
 	Leases      *lease.Book
+	// Hygiene searches the workspaces of policies that ask for it.
+	Hygiene *hygiene.Searcher
 	// InitPath is creel-init, for the doctor to look at.
 	InitPath string
 	// Load reads creel.yaml and the policies anew.
@@ -67,6 +70,9 @@ type Supervisor struct {
 	notice   atomic.Pointer[string]
 	versions versions
 	users    users
+	// foul says of each policy, by its name, what the last search of its
+	// workspaces found.
+	foul sync.Map
 
 	pool *pool
 	lull *lull
@@ -98,6 +104,7 @@ func New(ctx context.Context, cfg Config) (*Supervisor, error) {
 		return nil, err
 	}
 	s.stock()
+	s.beginHygiene()
 	go s.keepPool()
 	return s, nil
 }

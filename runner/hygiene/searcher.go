@@ -1,0 +1,260 @@
+package hygiene
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/creel-sandbox/creel/policy"
+)
+
+// searchLimit bounds one search. The first of a large repository may need more
+// than one: each goes on where the last ended.
+const searchLimit = 10 * time.Minute
+
+// ErrClosed is returned once the searcher is closed.
+var ErrClosed = errors.New("the supervisor is stopping")
+
+// Searcher searches for policies, each at most once at a time.
+type Searcher struct {
+	program, dir string
+	keyring      *Keyring
+	stop         context.CancelFunc
+	ctx          context.Context
+	running      sync.WaitGroup
+
+	mu sync.Mutex
+	// known are the needles of the values that the supervisor knows, by where
+	// a value is from.
+	known   map[string][]Needle
+	flights map[string]*flights
+	closed  bool
+}
+
+// flights are the searches of one memory: the one that runs, and the one that
+// begins when it has ended. Who asks gets one that begins after that.
+type flights struct {
+	running, next *flight
+	last          *flight // that has ended
+}
+
+type flight struct {
+	job    Job
+	values []string // where each value is from
+	began  time.Time
+	done   chan struct{}
+	report *Report
+	err    error
+}
+
+// NewSearcher makes a searcher that starts program, creel-check, and keeps what
+// is known in dir, which it makes, for root alone, when a policy needs it.
+func NewSearcher(program, dir string) *Searcher {
+	ctx, stop := context.WithCancel(context.Background())
+	return &Searcher{program: program, dir: dir, keyring: NewKeyring(), ctx: ctx, stop: stop,
+		known: map[string][]Needle{}, flights: map[string]*flights{}}
+}
+
+// Close ends the searches that run.
+func (s *Searcher) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.stop()
+	s.running.Wait()
+	return nil
+}
+
+// Learn has a value looked for from the next search on, in the place of the
+// last from the same source. It keeps needles, not the value.
+func (s *Searcher) Learn(source string, value []byte) {
+	needles := s.keyring.Hash(value)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known[source] = needles
+}
+
+// Subject is whose workspaces are searched.
+type Subject struct {
+	Policy   *policy.Policy
+	UID, GID uint32
+}
+
+// Result is what is wrong with a policy's workspaces; nothing, where both
+// lists are empty.
+type Result struct {
+	// Findings and Uncovered are for people, one line each.
+	Findings, Uncovered []string
+	Count               Count
+}
+
+// Begin has a policy's workspaces searched, so that the first command need not
+// wait as long.
+func (s *Searcher) Begin(of Subject) { s.join(of) }
+
+// Check gives what the last search found, or that which begins now, if the last
+// began longer ago than the policy allows.
+func (s *Searcher) Check(ctx context.Context, of Subject) (*Result, error) {
+	f := s.join(of)
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("search: not done yet, it goes on: %w", context.Cause(ctx))
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	return Judge(of.Policy, f.report, f.values, time.Now()), nil
+}
+
+// Judge leaves out what a policy allows and tells the rest.
+func Judge(p *policy.Policy, r *Report, values []string, now time.Time) *Result {
+	result := &Result{Count: r.Count}
+	for _, f := range r.Findings {
+		if f.Fingerprint == "" || !p.Hygiene.Allows(f.Fingerprint, now) {
+			result.Findings = append(result.Findings, f.describe(values))
+		}
+	}
+	for _, u := range r.Uncovered {
+		result.Uncovered = append(result.Uncovered, fmt.Sprintf("%s: not searched: %s", printable(u.Path), printable(u.Reason)))
+	}
+	if r.Further > 0 {
+		result.Uncovered = append(result.Uncovered, fmt.Sprintf("%d more are not listed", r.Further))
+	}
+	return result
+}
+
+// join gives the search that answers for now.
+func (s *Searcher) join(of Subject) *flight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	job, values := s.job(of)
+	all := s.flights[job.Memory]
+	if all == nil {
+		all = &flights{}
+		s.flights[job.Memory] = all
+	}
+	if last := all.last; last != nil && last.err == nil && time.Since(last.began) < of.Policy.Hygiene.MaxAge && last.job.Needles.Identity() == job.Needles.Identity() {
+		return last
+	}
+	if all.next == nil {
+		all.next = &flight{done: make(chan struct{})}
+	}
+	f := all.next
+	f.job, f.values = job, values // those of who asked last: it has not begun
+	if all.running == nil {
+		s.start(all)
+	}
+	return f
+}
+
+// start begins the next search. It needs the lock.
+func (s *Searcher) start(all *flights) {
+	f := all.next
+	all.running, all.next = f, nil
+	f.began = time.Now()
+	if s.closed {
+		f.err = ErrClosed
+		all.running = nil
+		close(f.done)
+		return
+	}
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		f.report, f.err = Search(s.ctx, f.job)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		all.running, all.last = nil, f
+		close(f.done)
+		if all.next != nil {
+			s.start(all)
+		}
+	}()
+}
+
+// job is the search that a policy asks for, and where its values are from. It
+// needs the lock.
+func (s *Searcher) job(of Subject) (Job, []string) {
+	job := Job{Program: s.program, UID: of.UID, GID: of.GID, Places: Places(of.Policy), Limit: searchLimit}
+	sources := slices.Sorted(maps.Keys(s.known))
+	var needles [][]Needle
+	for _, source := range sources {
+		needles = append(needles, s.known[source])
+	}
+	job.Needles = s.keyring.Needles(needles...)
+	h := sha256.New()
+	fmt.Fprintf(h, "%d:%d", of.UID, of.GID)
+	for _, p := range job.Places {
+		fmt.Fprintf(h, "\x00%s", p.Name)
+	}
+	job.Memory = filepath.Join(s.dir, hex.EncodeToString(h.Sum(nil)[:16]))
+	return job, sources
+}
+
+// Places are what a policy has searched.
+func Places(p *policy.Policy) []Place {
+	var places []Place
+	for _, m := range p.Mounts {
+		if m.Kind == policy.MountWorkspace {
+			places = append(places, Place{Name: m.Source})
+		}
+	}
+	for _, file := range p.Hygiene.Files {
+		places = append(places, Place{Name: file})
+	}
+	return places
+}
+
+// staleAfter is when what is half written is surely left by a former searcher
+// that was killed.
+const staleAfter = 6 * searchLimit
+
+// Keep forgets what is known of workspaces that none of the subjects has.
+func (s *Searcher) Keep(subjects []Subject) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := map[string]bool{}
+	for _, of := range subjects {
+		job, _ := s.job(of)
+		kept[job.Memory] = true
+	}
+	if len(subjects) > 0 {
+		if err := os.MkdirAll(filepath.Dir(s.dir), 0o711); err != nil { // its images are below it too
+			return fmt.Errorf("make state directory: %w", err)
+		}
+		if err := os.MkdirAll(s.dir, 0o700); err != nil {
+			return fmt.Errorf("make directory of searches: %w", err)
+		}
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list former searches: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		path := filepath.Join(s.dir, e.Name())
+		stale := !kept[path]
+		if all := s.flights[path]; all != nil && all.running != nil {
+			stale = false
+		}
+		if strings.HasPrefix(e.Name(), temporary) {
+			info, err := e.Info()
+			stale = err == nil && time.Since(info.ModTime()) > staleAfter
+		}
+		if stale {
+			errs = append(errs, os.Remove(path))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,140 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/hygiene"
+)
+
+// searchWorkspaces has the workspaces of a policy searched for credentials
+// before its command starts, where it asks for that. A search that fails, or
+// that could not cover something, counts as one that found something.
+func (s *Supervisor) searchWorkspaces(ctx context.Context, inv *invocation) error {
+	if inv.policy.Hygiene == nil {
+		return nil
+	}
+	s.learnKept(ctx)
+	result, err := s.cfg.Hygiene.Check(ctx, hygiene.Subject{Policy: inv.policy, UID: inv.who.UID, GID: inv.who.GID})
+	told := foul(inv.policy.Name, result, err)
+	s.noteHygiene(inv.policy.Name, told)
+	if told == nil {
+		return nil
+	}
+	log := s.cfg.Log.WithField("sandbox", inv.id).WithField("policy", inv.policy.Name).WithField("details", told.Details)
+	if inv.policy.Hygiene.Secrets == policy.HygieneWarn {
+		log.Warn(told.Message)
+		return nil
+	}
+	return told
+}
+
+// maxTold bounds the findings that an error lists.
+const maxTold = 20
+
+// foul says what is wrong with a policy's workspaces, or nil.
+func foul(name string, result *hygiene.Result, err error) *api.Error {
+	told := &api.Error{Code: "hygiene", ExitCode: api.ExitFailed, Hint: "as root, creel policy check tells more"}
+	switch {
+	case err != nil:
+		told.Message = fmt.Sprintf("policy %s: its workspaces could not be searched for credentials: %v", name, err)
+	case len(result.Findings) > 0:
+		told.Message = fmt.Sprintf("policy %s: there are credentials where its sandbox can read them: %s", name, strings.Join(result.Findings[:1], ""))
+		told.Hint = "take them out, of the Git history too, and make new ones in their place; what is no credential in use can be listed in hygiene.allow"
+	case len(result.Uncovered) > 0:
+		told.Message = fmt.Sprintf("policy %s: not all of its workspaces could be searched for credentials: %s", name, result.Uncovered[0])
+	default:
+		return nil
+	}
+	if result != nil {
+		told.Details = append(result.Findings, result.Uncovered...)
+		if more := len(told.Details) - maxTold; more > 0 {
+			told.Details = append(told.Details[:maxTold], fmt.Sprintf("and %d more", more))
+		}
+	}
+	return told
+}
+
+// noteHygiene remembers what was wrong last, for ps.
+func (s *Supervisor) noteHygiene(name string, told *api.Error) {
+	if told == nil {
+		s.foul.Delete(name)
+		return
+	}
+	s.foul.Store(name, told.Message)
+}
+
+// hygieneNotices say what the last search of each policy's workspaces found.
+func (s *Supervisor) hygieneNotices() []string {
+	declared := s.declared.Load()
+	var notices []string
+	for _, name := range declared.Policies.Names() {
+		of, _ := declared.Policies.Get(name)
+		if told, ok := s.foul.Load(name); ok && of.Hygiene != nil {
+			notices = append(notices, told.(string))
+		}
+	}
+	return notices
+}
+
+// beginHygiene has everything that policies ask for searched ahead of their
+// commands, and forgets what none asks for.
+func (s *Supervisor) beginHygiene() {
+	if s.cfg.Hygiene == nil {
+		return
+	}
+	s.learnKept(context.Background())
+	declared := s.declared.Load()
+	var subjects []hygiene.Subject
+	for _, name := range declared.Policies.Names() {
+		of, _ := declared.Policies.Get(name)
+		if of.Hygiene == nil {
+			continue
+		}
+		if who, err := s.users.identify(of.User); err == nil { // or else the launch says so
+			subjects = append(subjects, hygiene.Subject{Policy: of, UID: who.UID, GID: who.GID})
+		}
+	}
+	if err := s.cfg.Hygiene.Keep(subjects); err != nil {
+		s.cfg.Log.WithError(err).Warn("forgetting former searches failed")
+	}
+	for _, of := range subjects {
+		s.cfg.Hygiene.Begin(of)
+	}
+}
+
+// learnKept has the values looked for that all policies together could be given
+// without having one made.
+func (s *Supervisor) learnKept(ctx context.Context) {
+	declared := s.declared.Load()
+	for _, name := range declared.Policies.Names() {
+		of, _ := declared.Policies.Get(name)
+		for _, c := range of.Credentials {
+			if secret, ok := s.cfg.Credentials.Kept(ctx, c); ok {
+				s.cfg.Hygiene.Learn(source(c), secret.Reveal())
+				secret.Destroy()
+			}
+		}
+	}
+}
+
+// learnFetched has values looked for that a vault keeps: those that came
+// without a lease. What a helper prints may be another value each time.
+func (s *Supervisor) learnFetched(credentials []policy.Credential, resolved []credential.Resolved) {
+	if s.cfg.Hygiene == nil {
+		return
+	}
+	for i, r := range resolved {
+		c := credentials[i]
+		if r.Lease == (credential.Lease{}) && c.Provider != policy.ProviderExec && !s.cfg.Credentials.Keeps(c) {
+			s.cfg.Hygiene.Learn(source(c), r.Secret.Reveal())
+		}
+	}
+}
+
+// source is where a credential is from, as a policy writes it.
+func source(c policy.Credential) string { return c.Provider + ":" + c.Reference }
