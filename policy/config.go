@@ -35,6 +35,8 @@ var configFile = table(func() []field[Config] {
 			"What must outlive creeld: the names of leases that are still to be revoked."),
 		optional("vault", nullable[Vault]{vaultFields}, nil, func(c *Config) **Vault { return &c.Vault },
 			"The vault of the policies' vault: credentials; left out, there is none."),
+		optional("secrets", secretsFields, secretsFields.defaults(), func(c *Config) *Secrets { return &c.Secrets },
+			"Where the policies' store: credentials are, and their key."),
 	}
 })
 

@@ -27,6 +27,9 @@ vault:
   roleID: 5e6a4dd6-0000-4000-8000-3f1c5e8b7a21
   login: creel
   timeout: 2s
+secrets:
+  dir: /srv/creel/secrets
+  key: {file: /etc/creel/secrets.key}
 `
 
 func TestConfigIsReadInFull(t *testing.T) {
@@ -38,6 +41,7 @@ func TestConfigIsReadInFull(t *testing.T) {
 		StateDir: "/srv/creel/state",
 		Vault: &Vault{Address: "https://vault.example.org:8200", CAFile: "/etc/creel/vault-ca.pem", Namespace: "team/production",
 			Credential: "vault-secret-id", RoleID: "5e6a4dd6-0000-4000-8000-3f1c5e8b7a21", Login: "creel", Timeout: 2 * time.Second},
+		Secrets: Secrets{Dir: "/srv/creel/secrets", Key: SecretsKey{File: "/etc/creel/secrets.key"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s(-want +got):\n%s", lines(problems), diff)
@@ -48,7 +52,7 @@ func TestEmptyConfigMeansTheDefaults(t *testing.T) {
 	want := &Config{
 		RuntimeDir: "/run/creel", PolicyDir: "/etc/creel/policies", AuditDir: "/var/log/creel", ImageDir: "/var/lib/creel/images",
 		Engine: "oci", DockerSocket: "/run/docker.sock", InitPath: "/usr/lib/creel/creel-init", Group: "creel",
-		StateDir: "/var/lib/creel",
+		StateDir: "/var/lib/creel", Secrets: Secrets{Key: SecretsKey{Credential: "secrets"}},
 	}
 	for _, text := range []string{"", "# nothing\n", "---\n", "{}\n"} {
 		got, problems := ParseConfig("creel.yaml", []byte(text))
@@ -74,6 +78,7 @@ initPath: /
 strict: false
 stateDir: /dev/shm
 vault: {address: "http://vault.example.org", credential: "a:b", login: "../sys", timeout: 1h, token: hvs.x}
+secrets: {dir: /proc/secrets, key: {file: /etc/creel/secrets.key, credential: secrets}}
 `
 	c, problems := ParseConfig("creel.yaml", []byte(bad))
 	if c != nil {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"strings"
 )
 
@@ -14,6 +15,9 @@ const (
 	ProviderExec = "exec"
 	// ProviderVault leases a secret; the reference is PATH#FIELD.
 	ProviderVault = "vault"
+	// ProviderStore reads creel's own encrypted file; the reference is the
+	// name of a secret there.
+	ProviderStore = "store"
 )
 
 // credentialSource is the two sides of the first colon of a credential's "from".
@@ -30,6 +34,7 @@ var providers = []struct {
 	{name: ProviderSystemd, check: systemdReference, form: "systemd:NAME"},
 	{name: ProviderExec, check: execReference, form: "exec:HELPER ARG…"},
 	{name: ProviderVault, check: vaultReference, form: "vault:PATH#FIELD", leases: true},
+	{name: ProviderStore, check: storeReference, form: "store:NAME"},
 }
 
 var credentialFrom = scalar[credentialSource]{
@@ -54,7 +59,7 @@ var credentialFrom = scalar[credentialSource]{
 		return credentialSource{}, faultf(hint, "there is no provider of this name")
 	},
 	format: func(s credentialSource) string { return s.provider + ":" + s.reference },
-	shape:  schema{Pattern: `^(systemd|exec|vault):`},
+	shape:  schema{Pattern: `^(systemd|exec|vault|store):`},
 }
 
 // systemdReference follows credential_name_valid() of systemd: a file name
@@ -103,6 +108,23 @@ func vaultReference(reference string) *fault {
 	}
 	if !valid {
 		return faultf("write vault:PATH#FIELD, such as vault:kv/github#token", "this is not a path in a vault and a field of it")
+	}
+	return nil
+}
+
+var secretName = matching(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+
+// CheckSecretName says why nothing in the store of secrets can have this name.
+func CheckSecretName(name string) error {
+	if !secretName.MatchString(name) {
+		return fmt.Errorf("%.80q is no name of a secret: up to 64 letters, digits, dots, underscores and hyphens, the first a letter or a digit", name)
+	}
+	return nil
+}
+
+func storeReference(name string) *fault {
+	if CheckSecretName(name) != nil {
+		return faultf("write store:NAME with a name that `creel secret ls` lists", "this is not the name of a secret")
 	}
 	return nil
 }

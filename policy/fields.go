@@ -107,7 +107,7 @@ var credentialFields = table(func() []field[Credential] {
 		derived("from", credentialFrom,
 			func(c *Credential) credentialSource { return credentialSource{c.Provider, c.Reference} },
 			func(c *Credential, s credentialSource) { c.Provider, c.Reference = s.provider, s.reference },
-			"Where the value comes from: systemd:NAME, exec:HELPER ARG… or vault:PATH#FIELD."),
+			"Where the value comes from: systemd:NAME, exec:HELPER ARG…, vault:PATH#FIELD or store:NAME."),
 		optional("ttl", sparse[time.Duration]{duration(time.Second, 24*time.Hour), null}, 0, func(c *Credential) *time.Duration { return &c.TTL },
 			"The longest the value stays valid; left out, as long as the invocation."),
 		optional("onExpiry", sparse[OnExpiry]{oneOf(OnExpiryEnd, OnExpiryWarn), nothing}, "", func(c *Credential) *OnExpiry { return &c.OnExpiry },

@@ -118,7 +118,7 @@ type EnvVar struct{ Name, Value string }
 type Credential struct {
 	Env string
 	// Provider and Reference are the two sides of the first colon of "from":
-	// systemd:NAME, exec:HELPER ARG…, vault:PATH#FIELD.
+	// systemd:NAME, exec:HELPER ARG…, vault:PATH#FIELD, store:NAME.
 	Provider  string
 	Reference string
 	TTL       time.Duration // zero: as long as the invocation
@@ -234,6 +234,7 @@ type Config struct {
 	Group        string   // group that may connect to exec.sock; default creel
 	StateDir     string   // what must outlive creeld; default /var/lib/creel
 	Vault        *Vault   // nil: there is none
+	Secrets      Secrets
 }
 
 // Severity says whether a problem refuses the file.

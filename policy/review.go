@@ -174,6 +174,7 @@ func (p *Policy) Conflicts(c *Config) []Problem {
 	check := func(path, source string) {
 		for _, own := range []struct{ key, dir string }{
 			{"runtimeDir", c.RuntimeDir}, {"policyDir", c.PolicyDir}, {"auditDir", c.AuditDir}, {"imageDir", c.ImageDir}, {"stateDir", c.StateDir}, {"initPath", c.InitPath},
+			{"secrets.dir", c.Secrets.Dir}, {"secrets.key.file", c.Secrets.Key.File},
 		} {
 			if own.dir != "" && source != "" && related(source, own.dir) {
 				problems = append(problems, Problem{

@@ -92,6 +92,11 @@ var ImportBans = []ImportBan{
 		Reason: "whoever has a workspace searched needs only what starts the search: runner/hygiene",
 	},
 	{
+		Not:    []string{"filippo.io/age", "filippo.io/hpke"},
+		Except: []Exception{{"runner/credential/store", "the one file that is encrypted"}},
+		Reason: "what opens secrets is in one place, which never keeps a key",
+	},
+	{
 		Not:    []string{"github.com/seccomp/libseccomp-golang", "C"},
 		Except: []Exception{{"runner/seccomp", "libseccomp compiles the filters, in creeld only"}},
 		Reason: "cgo elsewhere would make creel slow to start and creel-init depend on a libc in the sandbox",
@@ -176,7 +181,7 @@ var BinaryRules = []BinaryRule{
 			Module + "/runner/server", Module + "/runner/initproto", Module + "/runner/image", Module + "/policy",
 			Module + "/runner/hygiene", "github.com/zricethezav", "github.com/go-git",
 			"github.com/google", "github.com/klauspost", "github.com/distribution", "github.com/docker", "github.com/moby", "github.com/seccomp", "github.com/hashicorp",
-			"net/http", "crypto/tls",
+			"filippo.io", "net/http", "crypto/tls",
 		},
 		Reason: "it runs once per command: every package it links is initialised each time",
 	},

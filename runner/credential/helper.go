@@ -11,39 +11,63 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openHelper opens the helper at name, from / down, one component at a time,
-// and checks each by its descriptor.
+// openHelper opens the helper at name.
 func openHelper(name string) (*os.File, error) {
+	fd, err := openRoots(name)
+	if err != nil {
+		return nil, err
+	}
+	return checkHelper(fd, name)
+}
+
+// ReadFile reads a value from a file that its owner, root, alone can use, in
+// directories that only root can change; none of them is a symlink.
+func ReadFile(name string) (Secret, error) {
+	fd, err := openRoots(name)
+	if err != nil {
+		return Secret{}, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := checkPrivate(fd); err != nil {
+		return Secret{}, fmt.Errorf("check %s: %w", name, err)
+	}
+	return readValue(fd)
+}
+
+// openRoots opens the file at name, from / down, one component at a time, and
+// checks each directory by its descriptor.
+func openRoots(name string) (int, error) {
 	if !path.IsAbs(name) || path.Clean(name) != name || name == "/" {
-		return nil, fmt.Errorf("%q is not a clean absolute path of a file", name)
+		return -1, fmt.Errorf("%q is not a clean absolute path of a file", name)
 	}
 	dir, err := openAt(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open /: %w", err)
+		return -1, fmt.Errorf("open /: %w", err)
 	}
 	defer func() { _ = unix.Close(dir) }()
 	here := "/"
 	if err := checkRoots(dir); err != nil {
-		return nil, fmt.Errorf("check %s: %w", here, err)
+		return -1, fmt.Errorf("check %s: %w", here, err)
 	}
 	above, base := path.Split(name)
 	for part := range strings.FieldsFuncSeq(above, func(r rune) bool { return r == '/' }) {
 		here = path.Join(here, part)
 		next, err := openBeneath(dir, part, unix.O_PATH|unix.O_DIRECTORY)
 		if err != nil {
-			return nil, fmt.Errorf("open %s: %w", here, err)
+			return -1, fmt.Errorf("open %s: %w", here, err)
 		}
 		_ = unix.Close(dir)
 		dir = next
 		if err := checkRoots(dir); err != nil {
-			return nil, fmt.Errorf("check %s: %w", here, err)
+			return -1, fmt.Errorf("check %s: %w", here, err)
 		}
 	}
-	helper, err := openBeneath(dir, base, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	// O_NONBLOCK: opening a FIFO must not wait for its writer.
+	fd, err := openBeneath(dir, base, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, err)
+		return -1, fmt.Errorf("open %s: %w", name, err)
 	}
-	return checkHelper(helper, name)
+	return fd, nil
 }
 
 // openBeneath opens one component.

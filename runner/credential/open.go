@@ -30,6 +30,22 @@ func retry(call func() (int, error)) (int, error) {
 	}
 }
 
+// readValue reads the value in an open file.
+func readValue(fd int) (Secret, error) {
+	return Read(func(p []byte) (int, error) {
+		return retry(func() (int, error) { return unix.Read(fd, p) })
+	})
+}
+
+// Read reads a value to the end of what read, such as an io.Reader's, gives.
+func Read(read func([]byte) (int, error)) (Secret, error) {
+	raw, err := readAll(read)
+	if err != nil {
+		return Secret{}, err
+	}
+	return newValue(raw)
+}
+
 // firstRead is the size, in bytes, of the buffer that a value is read into
 // first; few need more.
 const firstRead = 4 << 10

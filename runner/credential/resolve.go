@@ -15,7 +15,7 @@ import (
 const resolveTimeout = 30 * time.Second
 
 // ErrNoProvider is returned for a provider that this version does not have.
-var ErrNoProvider = errors.New("no such provider here (there are systemd:NAME, exec:HELPER ARG and, once creel.yaml names a vault, vault:PATH#FIELD)")
+var ErrNoProvider = errors.New("no such provider here (there are systemd:NAME, exec:HELPER ARG, store:NAME and, once creel.yaml names a vault, vault:PATH#FIELD)")
 
 // Provider fetches the value that a reference names. Its errors must not
 // hold the value or any part of it. It must end soon after ctx does. A lease

@@ -51,13 +51,7 @@ func (s *Systemd) Read(name string) (Secret, error) {
 	if err := checkPrivate(file); err != nil {
 		return Secret{}, fmt.Errorf("check file: %w", err)
 	}
-	raw, err := readAll(func(p []byte) (int, error) {
-		return retry(func() (int, error) { return unix.Read(file, p) })
-	})
-	if err != nil {
-		return Secret{}, err
-	}
-	return newValue(raw)
+	return readValue(file)
 }
 
 // checkName is systemd's own rule (credential_name_valid): a file name that

@@ -1,0 +1,233 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+	"golang.org/x/sys/unix"
+)
+
+func TestFileAndDirectoryAreForTheirOwnerAlone(t *testing.T) {
+	r := newRig(t)
+	old := unix.Umask(0)
+	r.set("token", "first value")
+	unix.Umask(old)
+	for path, want := range map[string]os.FileMode{r.dir: 0o700 | os.ModeDir, r.file(): 0o600} {
+		st, err := os.Lstat(path)
+		check(t, err)
+		if st.Mode() != want {
+			t.Errorf("%s has mode %v, want %v", path, st.Mode(), want)
+		}
+	}
+	for _, spoil := range []struct {
+		name    string
+		do      func() error
+		undo    func() error
+		message string
+	}{
+		{"others may read the file", func() error { return os.Chmod(r.file(), 0o604) }, func() error { return os.Chmod(r.file(), 0o600) }, "0604"},
+		{"a group may read the file", func() error { return os.Chmod(r.file(), 0o640) }, func() error { return os.Chmod(r.file(), 0o400) }, "0640"},
+		{"others may list the directory", func() error { return os.Chmod(r.dir, 0o701) }, func() error { return os.Chmod(r.dir, 0o700) }, "0701"},
+		{"the file is another user's", func() error { return os.Chown(r.file(), 12345, 0) }, func() error { return os.Chown(r.file(), 0, 0) }, "uid 12345"},
+		{"the directory is another user's", func() error { return os.Chown(r.dir, 12345, 0) }, func() error { return os.Chown(r.dir, 0, 0) }, "uid 12345"},
+		{"the file is a symlink", r.swap(func(to string) error { return os.Symlink(to, r.file()) }), r.unswap, "secrets.age"},
+		{"the file is a FIFO", r.swap(func(string) error { return unix.Mkfifo(r.file(), 0o600) }), r.unswap, "not of the kind"},
+		{"the file is a directory", r.swap(func(string) error { return os.Mkdir(r.file(), 0o700) }), r.unswap, "not of the kind"},
+	} {
+		check(t, spoil.do())
+		_, err := r.fetch("token")
+		refuses(t, err, spoil.message)
+		_, err = r.List()
+		refuses(t, err, spoil.message)
+		refuses(t, r.Set("more", secret("second value")), spoil.message)
+		refuses(t, r.Remove("token"), spoil.message)
+		check(t, spoil.undo())
+		if got, err := r.fetch("token"); err != nil || got != "first value" {
+			t.Errorf("%s: mended, it gives %q, %v", spoil.name, got, err)
+		}
+	}
+}
+
+// swap puts something else in the file's place, and unswap puts it back.
+func (r *rig) swap(with func(to string) error) func() error {
+	return func() error {
+		aside := r.dir + ".aside"
+		return errors.Join(os.Rename(r.file(), aside), with(aside))
+	}
+}
+
+func (r *rig) unswap() error {
+	return errors.Join(os.Remove(r.file()), os.Rename(r.dir+".aside", r.file()))
+}
+
+func TestDirectoryIsReachedWithoutASymlink(t *testing.T) {
+	r := newRig(t)
+	r.set("token", "first value")
+	link := filepath.Join(t.TempDir(), "link")
+	check(t, os.Symlink(r.dir, link))
+	for _, dir := range []string{link, r.dir + "/", r.dir + "/../secrets", "secrets"} {
+		cfg := r.cfg
+		cfg.Dir = dir
+		_, err := New(cfg).List()
+		refuses(t, err)
+		refuses(t, New(cfg).Set("more", secret("second value")))
+	}
+	r.has("token", "first value")
+}
+
+func TestCrashLeavesTheOldFileOrTheNewOne(t *testing.T) {
+	for steps := range len(changeSteps) + 1 {
+		r := newRig(t)
+		r.set("token", "old value")
+		// As write does it, but for what a killed process does not do.
+		c := r.contents()
+		check(t, c.add(record{Name: "new", Created: r.now, Rotated: r.now}, secret("new value")))
+		key, err := parseKey([]byte(r.key))
+		check(t, err)
+		sealed, err := encrypt(c, key)
+		check(t, err)
+		dir, err := openDir(r.dir)
+		check(t, err)
+		check(t, (&change{directory: dir, sealed: sealed, fd: -1}).run(steps))
+		dir.close()
+
+		r.has("token", "old value")
+		_, err = r.fetch("new")
+		if renamed := steps >= 5; renamed != (err == nil) {
+			t.Errorf("after %d steps the new secret is there: %v", steps, err == nil)
+		}
+		if _, err := os.Lstat(filepath.Join(r.dir, partial)); (err == nil) != (steps >= 2 && steps < 5) {
+			t.Errorf("after %d steps there is a partial file: %v", steps, err == nil)
+		}
+		// The next change works, and leaves nothing of it.
+		r.set("after", "third value")
+		r.has("token", "old value")
+		r.has("after", "third value")
+		if _, err := os.Lstat(filepath.Join(r.dir, partial)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("after %d steps and a change a partial file is left: %v", steps, err)
+		}
+	}
+}
+
+func TestChangeThatFailsLeavesTheOldFileAlone(t *testing.T) {
+	steps := changeSteps
+	defer func() { changeSteps = steps }()
+	for i := range steps {
+		r := newRig(t)
+		r.set("token", "old value")
+		changeSteps = append(changeSteps[:0:0], steps...)
+		changeSteps[i].do = func(*change) error { return unix.ENOSPC }
+		err := r.Rotate("token", secret("new value"))
+		changeSteps = steps
+		refuses(t, err, "no space left", steps[i].name)
+		want := "old value"
+		if steps[i].name == "sync directory" { // it is said that it may not last
+			want = "new value"
+		}
+		r.has("token", want)
+		if _, err := os.Lstat(filepath.Join(r.dir, partial)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: a partial file is left: %v", steps[i].name, err)
+		}
+	}
+}
+
+func TestChangedFileIsRefused(t *testing.T) {
+	r := newRig(t)
+	r.set("token", "first value")
+	whole, err := os.ReadFile(r.file())
+	check(t, err)
+	try := func(what string, data []byte) {
+		t.Helper()
+		check(t, os.WriteFile(r.file(), data, 0o600))
+		if _, err := r.fetch("token"); err == nil {
+			t.Errorf("%s: it was read", what)
+		}
+		if err := r.Set("more", secret("second value")); err == nil {
+			t.Errorf("%s: it was overwritten", what)
+		}
+	}
+	for i := 0; i < len(whole); i += 61 {
+		data := bytes.Clone(whole)
+		data[i] ^= 1
+		try("a changed byte", data)
+	}
+	for _, length := range []int{0, 1, 100, len(whole) - block, len(whole) - 1} {
+		try("cut", whole[:length])
+	}
+	try("longer", append(bytes.Clone(whole), 0))
+	try("another's", encryptedTo(t, mustKey(t), "{}"))
+	try("too long", make([]byte, maxFile+1))
+	check(t, os.WriteFile(r.file(), whole, 0o600))
+	r.has("token", "first value")
+}
+
+func mustKey(t *testing.T) *key {
+	t.Helper()
+	text, err := NewKey()
+	check(t, err)
+	key, err := parseKey([]byte(text))
+	check(t, err)
+	return key
+}
+
+// encryptedTo is what age makes of any text.
+func encryptedTo(t *testing.T, key *key, text string) []byte {
+	t.Helper()
+	var sealed bytes.Buffer
+	w, err := age.Encrypt(&sealed, key.recipient)
+	check(t, err)
+	_, err = w.Write([]byte(text))
+	check(t, errors.Join(err, w.Close()))
+	return sealed.Bytes()
+}
+
+func TestOtherKeyOpensNothingAndOverwritesNothing(t *testing.T) {
+	r := newRig(t)
+	r.set("token", "first value")
+	own := r.key
+	r.key, _ = NewKey()
+	_, err := r.fetch("token")
+	refuses(t, err, "another key")
+	refuses(t, r.Set("more", secret("second value")), "another key")
+	if strings.Contains(err.Error(), "age1") {
+		t.Errorf("the error names a recipient: %v", err)
+	}
+	r.key = ""
+	_, err = r.List()
+	refuses(t, err, "there is no key")
+	refuses(t, r.Remove("token"), "there is no key")
+	r.key = own
+	r.has("token", "first value")
+}
+
+func TestOneKeyOfAgeIsAKey(t *testing.T) {
+	hybrid, err := NewKey()
+	check(t, err)
+	classic, err := age.GenerateX25519Identity()
+	check(t, err)
+	if !strings.HasPrefix(hybrid, "AGE-SECRET-KEY-PQ-1") {
+		t.Error("a new key is not of the post-quantum kind")
+	}
+	for _, text := range []string{hybrid, classic.String(), "# a comment\n\n" + hybrid} {
+		r := newRig(t)
+		r.key = text
+		r.set("token", "first value")
+		r.has("token", "first value")
+	}
+	cut := strings.TrimSpace(hybrid)
+	for _, text := range []string{
+		"", "canary", cut[:len(cut)-1], strings.Replace(cut, "Q", "QX", 1), hybrid + hybrid, hybrid + classic.String(), "age1" + strings.Repeat("q", 58),
+		"AGE-PLUGIN-YUBIKEY-1QQQQQQQQ", strings.ToLower(cut), cut + " canary",
+	} {
+		_, err := parseKey([]byte(text))
+		refuses(t, err, "one age identity")
+		if strings.Contains(err.Error(), "canary") || len(text) > 20 && strings.Contains(err.Error(), text[10:20]) {
+			t.Errorf("the error quotes the text: %v", err)
+		}
+	}
+}
