@@ -30,6 +30,7 @@ func newApp() *cli.App {
 		newPsCommand(),
 		newKillCommand(),
 		newCredentialCommand(),
+		newSecretCommand(),
 		newInspectCommand(),
 		newLogsCommand(),
 		newStatsCommand(),

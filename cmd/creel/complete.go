@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/cmd/internal/program"
+	"github.com/creel-sandbox/creel/runner/api"
 )
 
 // completeTimeout bounds how long a Tab may wait for the supervisor.
@@ -151,6 +152,8 @@ func arguments(path string) []string {
 	switch path {
 	case "kill", "inspect", "logs", "stats":
 		return sandboxIDs()
+	case "secret rotate", "secret rm":
+		return secretNames()
 	case "policy show", "policy explain":
 		return policyFiles()
 	case "completion":
@@ -171,6 +174,22 @@ func sandboxIDs() []string {
 		ids = append(ids, shortID(sandbox.ID))
 	}
 	return ids
+}
+
+func secretNames() []string {
+	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
+	defer cancel()
+	reply, err := newClient().Secrets(ctx)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, secret := range reply.Secrets {
+		if secret.State != api.SecretMissing {
+			names = append(names, secret.Name)
+		}
+	}
+	return names
 }
 
 // policyNames are those that the caller may run, or those that it can see.

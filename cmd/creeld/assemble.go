@@ -14,6 +14,7 @@ import (
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/profiles"
 	"github.com/creel-sandbox/creel/runner/cgroup"
+	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/engine/docker"
 	"github.com/creel-sandbox/creel/runner/engine/oci"
@@ -61,14 +62,16 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 	if err != nil {
 		return nil, err
 	}
-	credentials, leases, err := d.openCredentials(cfg)
+	systemd := credential.NewSystemd(os.Getenv("CREDENTIALS_DIRECTORY")) // systemd.exec(5), Credentials
+	secrets := openSecrets(cfg, systemd)
+	credentials, leases, err := d.openCredentials(cfg, systemd, secrets)
 	if err != nil {
 		return nil, err
 	}
 	searcher := hygiene.NewSearcher(filepath.Join(filepath.Dir(cfg.InitPath), "creel-check"), filepath.Join(cfg.StateDir, "hygiene"))
 	d.onClose(searcher.Close)
 	d.supervisor, err = supervisor.New(ctx, supervisor.Config{
-		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, Hygiene: searcher, InitPath: cfg.InitPath,
+		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, Secrets: secrets, Hygiene: searcher, InitPath: cfg.InitPath,
 		Load: loader(configPath, cfg), Log: log,
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/credential/store"
 	"github.com/creel-sandbox/creel/runner/credential/vault"
 	"github.com/creel-sandbox/creel/runner/host"
 	"github.com/creel-sandbox/creel/runner/lease"
@@ -20,13 +22,12 @@ const revokeTimeout = 10 * time.Second
 
 // openCredentials makes the providers that a policy's "from" can name, and the
 // book of what they lease.
-func (d *daemon) openCredentials(cfg *policy.Config) (*credential.Resolver, *lease.Book, error) {
+func (d *daemon) openCredentials(cfg *policy.Config, systemd *credential.Systemd, secrets *store.Store) (*credential.Resolver, *lease.Book, error) {
 	helper, err := credential.NewExec()
 	if err != nil {
 		return nil, nil, err
 	}
-	systemd := credential.NewSystemd(os.Getenv("CREDENTIALS_DIRECTORY")) // systemd.exec(5), Credentials
-	providers := map[string]credential.Provider{policy.ProviderSystemd: systemd, policy.ProviderExec: helper}
+	providers := map[string]credential.Provider{policy.ProviderSystemd: systemd, policy.ProviderExec: helper, policy.ProviderStore: secrets}
 	revokers := map[string]credential.Revoker{}
 	var book *lease.Book
 	dir := ""
@@ -54,6 +55,23 @@ func (d *daemon) openCredentials(cfg *policy.Config) (*credential.Resolver, *lea
 		return book.Close(ctx)
 	})
 	return credential.New(providers), book, nil
+}
+
+// openSecrets is the store of secrets, which is made by its first one.
+func openSecrets(cfg *policy.Config, systemd *credential.Systemd) *store.Store {
+	return store.New(store.Config{
+		Dir: cmp.Or(cfg.Secrets.Dir, filepath.Join(cfg.StateDir, "secrets")),
+		Key: func() (credential.Secret, error) {
+			if file := cfg.Secrets.Key.File; file != "" {
+				return credential.ReadFile(file)
+			}
+			secret, err := systemd.Read(cfg.Secrets.Key.Credential)
+			if err != nil {
+				return credential.Secret{}, fmt.Errorf("read systemd credential %s: %w", cfg.Secrets.Key.Credential, err)
+			}
+			return secret, nil
+		},
+	})
 }
 
 // lockLeases takes the book of leases: another supervisor would revoke what

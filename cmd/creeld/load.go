@@ -88,6 +88,7 @@ func sameFoundation(was, is *policy.Config) error {
 		{"group", was.Group, is.Group},
 		{"stateDir", was.StateDir, is.StateDir},
 		{"vault", vaultText(was.Vault), vaultText(is.Vault)},
+		{"secrets", fmt.Sprintf("%+v", was.Secrets), fmt.Sprintf("%+v", is.Secrets)},
 	} {
 		if key.was != key.is {
 			return fmt.Errorf("%s: was %q and cannot become %q by a reload; restart creeld", key.name, key.was, key.is)

@@ -22,12 +22,14 @@ const (
 	// enteredFlag says that the process is in its own mount namespace. It is
 	// given by creeld to itself.
 	enteredFlag = "in-own-mount-namespace"
+	newKeyFlag  = "new-secrets-key"
 )
 
 var flags = []cli.Flag{
 	&cli.PathFlag{Name: configFlag, Value: server.DefaultConfigPath, Usage: "configuration `FILE`"},
 	&cli.BoolFlag{Name: debugFlag, Usage: "log more; never commands, environments or credentials"},
 	&cli.BoolFlag{Name: enteredFlag, Hidden: true},
+	&cli.BoolFlag{Name: newKeyFlag, Usage: "print a new key for the store of secrets, into a file or a pipe, and exit"},
 }
 
 // stopTimeout bounds how long a stop waits for callers to be told.
@@ -36,6 +38,9 @@ const stopTimeout = 5 * time.Second
 func run(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return fmt.Errorf("argument %q: creeld takes none", c.Args().First())
+	}
+	if c.Bool(newKeyFlag) {
+		return printNewKey()
 	}
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("start: creeld needs root to make sandboxes")

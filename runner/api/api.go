@@ -50,4 +50,10 @@ const (
 	RouteVersion = "version"
 	RoutePolicy  = "policy"
 	RouteRevoke  = "revoke"
+
+	// Each is what comes after creel on a command line, as a denial says.
+	RouteSecretSet    = "secret set"
+	RouteSecretRotate = "secret rotate"
+	RouteSecretRemove = "secret rm"
+	RouteSecretList   = "secret ls"
 )

@@ -110,9 +110,9 @@ func (c *Client) Logs(ctx context.Context, req api.LogsRequest, emit func(api.Lo
 	}
 }
 
-// ask sends a request without descriptors and returns its one reply.
-func ask[Reply any](ctx context.Context, to socket, route string, body any) (*Reply, error) {
-	conn, done, err := request(ctx, to, route, body)
+// ask sends a request and returns its one reply.
+func ask[Reply any](ctx context.Context, to socket, route string, body any, descriptors ...int) (*Reply, error) {
+	conn, done, err := request(ctx, to, route, body, descriptors...)
 	if err != nil {
 		return nil, err
 	}

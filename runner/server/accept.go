@@ -161,7 +161,7 @@ func (c *call) receive() (*api.Request, []*os.File, error) {
 		return nil
 	}
 	var request api.Request
-	files, err := c.conn.Receive(&request, execDescriptors)
+	files, err := c.conn.Receive(&request, execDescriptors, secretDescriptors)
 	if held {
 		c.server.large.release(c.peer.UID)
 	}

@@ -80,3 +80,10 @@ func (c *call) denied(route string) *api.Error {
 		route, c.peer.UID, c.server.options.ConfigPath)
 	return e
 }
+
+// deniedToOthers refuses what changes what commands are given.
+func (c *call) deniedToOthers(route string) *api.Error {
+	return &api.Error{Code: api.CodeDenied, ExitCode: api.ExitFailed,
+		Message: fmt.Sprintf("uid %d may not use %q: it is for root alone", c.peer.UID, route),
+		Hint:    fmt.Sprintf("run `sudo creel %s`", route)}
+}

@@ -8,7 +8,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/server/servertest"
 )
 
-var adminRoutes = []string{api.RoutePs, api.RouteKill, api.RouteInspect, api.RouteLogs, api.RouteStats, api.RouteDoctor, api.RouteRevoke}
+var adminRoutes = []string{api.RoutePs, api.RouteKill, api.RouteInspect, api.RouteLogs, api.RouteStats, api.RouteDoctor, api.RouteRevoke, api.RouteSecretList}
 
 func TestAdminRoutesAreForAdminsAndNameTheCure(t *testing.T) {
 	s, sockets := servertest.Serve(t, server.Options{Backend: &servertest.Host{}, ConfigPath: "/srv/creel.yaml"})

@@ -9,15 +9,21 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
-// execDescriptors is how many descriptors an exec request brings.
-const execDescriptors = 3
+// How many descriptors a request can bring: the streams of a command, or the
+// value of a secret.
+const (
+	execDescriptors   = 3
+	secretDescriptors = 1
+)
 
 // route is one row of the table below: who may call, with how many
 // descriptors, and what answers.
 type route struct {
 	// everyone says that any uid may call it, on either socket. All other
 	// routes are for admins, on the admin socket.
-	everyone    bool
+	everyone bool
+	// root says that admins other than root may not call it.
+	root        bool
 	descriptors int
 	serve       func(ctx context.Context, c *call, request *api.Request, files []*os.File) error
 }
@@ -35,6 +41,11 @@ var routes = map[string]route{
 	api.RouteStats:   {serve: answer(stats)},
 	api.RouteDoctor:  {serve: answer(doctor)},
 	api.RouteRevoke:  {serve: answer(revoke)},
+
+	api.RouteSecretSet:    {root: true, descriptors: secretDescriptors, serve: serveSetSecret},
+	api.RouteSecretRotate: {root: true, descriptors: secretDescriptors, serve: serveRotateSecret},
+	api.RouteSecretRemove: {root: true, serve: answer(removeSecrets)},
+	api.RouteSecretList:   {serve: answer(secrets)},
 }
 
 // permitted looks a request up and refuses what its caller may not have.
@@ -43,6 +54,9 @@ func (c *call) permitted(request *api.Request, files []*os.File) (*route, error)
 	if !ok {
 		return nil, api.BadRequest("use a creel of the same version as creeld: creel version",
 			"there is no route %.40q", request.Route)
+	}
+	if found.root && c.peer.UID != 0 {
+		return nil, c.deniedToOthers(request.Route)
 	}
 	if !found.everyone && (c.socket != adminSocket || !c.server.isAdmin(c.peer.UID)) {
 		return nil, c.denied(request.Route)

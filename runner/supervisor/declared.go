@@ -91,6 +91,7 @@ func (s *Supervisor) Reload() error {
 	}
 	s.declared.Store(declared)
 	s.notice.Store(nil)
+	s.reviewSecrets()
 	s.stock()
 	s.beginHygiene()
 	for name, engine := range s.cfg.Engines {

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/credential/store"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/engine/oci"
 	"github.com/creel-sandbox/creel/runner/host"
@@ -97,6 +99,7 @@ type options struct {
 	more     map[string]string                 // further policies, by name: lines
 	wrap     func(engine.Engine) engine.Engine // the engine that the supervisor gets
 	provider credential.Provider               // of "exec:" and "vault:" credentials
+	secrets  *store.Store                      // of "store:" credentials
 }
 
 // rig is a supervisor over a real engine.
@@ -125,8 +128,9 @@ func newRig(t *testing.T, o options) *rig {
 	}
 	r.load = func() (*Declared, error) { return r.declare(files) }
 
-	cfg := Config{Load: func() (*Declared, error) { return r.load() }, Log: logrus.New(), InitPath: initBinary,
-		Credentials: credential.New(map[string]credential.Provider{"exec": o.provider, "vault": o.provider})}
+	secrets := cmp.Or(o.secrets, store.New(store.Config{Dir: dir + "/secrets"}))
+	cfg := Config{Secrets: secrets, Load: func() (*Declared, error) { return r.load() }, Log: logrus.New(), InitPath: initBinary,
+		Credentials: credential.New(map[string]credential.Provider{"exec": o.provider, "vault": o.provider, "store": secrets})}
 	cfg.Log.SetOutput(r.log)
 	revokers := map[string]credential.Revoker{}
 	if revoker, ok := o.provider.(credential.Revoker); ok {

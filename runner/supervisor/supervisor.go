@@ -27,6 +27,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/cgroup"
 	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/credential/store"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/hygiene"
 	"github.com/creel-sandbox/creel/runner/lease"
@@ -55,6 +56,8 @@ type Config struct {
 	Leases      *lease.Book
 	// Hygiene searches the workspaces of policies that ask for it.
 	Hygiene *hygiene.Searcher
+	// Secrets is the provider of store: among the credentials.
+	Secrets *store.Store
 	// InitPath is creel-init, for the doctor to look at.
 	InitPath string
 	// Load reads creel.yaml and the policies anew.
@@ -103,6 +106,7 @@ func New(ctx context.Context, cfg Config) (*Supervisor, error) {
 	if err := s.sweep(ctx); err != nil {
 		return nil, err
 	}
+	s.reviewSecrets()
 	s.stock()
 	s.beginHygiene()
 	go s.keepPool()

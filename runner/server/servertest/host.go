@@ -36,6 +36,7 @@ type Host struct {
 	next    int
 	running map[string]*invocation
 	peers   []server.Peer
+	secrets map[string]string
 }
 
 type invocation struct {
