@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creel-sandbox/creel/runner/boottime"
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/credential/vault"
 )
@@ -106,6 +107,30 @@ func TestTokenLastsNoLongerThanThePolicySaysAndIsRevoked(t *testing.T) {
 		if s.Accepts(token) {
 			t.Error("the token is still accepted")
 		}
+	}
+}
+
+// TestWhatIsMadeIsKnownToEndWithTheLogin that made it (Vault, "Token hierarchies
+// and orphan tokens"), whatever the vault says of itself.
+func TestWhatIsMadeIsKnownToEndWithTheLogin(t *testing.T) {
+	s := Start(t, Options{})
+	s.Tokens("task")
+	p := provider(t, s, nil)
+	s.Do("POST", "auth/approle/role/creeld", map[string]any{"token_ttl": "2s", "token_max_ttl": "2s"})
+	grant := fetch(t, p, "auth/token/create/task#token", 0)
+	if left := grant.Lease.Ends.Until(); grant.Lease.Ends == 0 || left > 2*time.Second {
+		t.Errorf("a token of a login that lasts 2 s is thought to last %v", left)
+	}
+	token := string(grant.Secret.Reveal())
+	if !s.Accepts(token) {
+		t.Error("control: the token does not work")
+	}
+	alarm, err := boottime.NewAlarm(grant.Lease.Ends.Add(time.Second))
+	check(t, err)
+	defer alarm.Stop()
+	<-alarm.C
+	if s.Accepts(token) {
+		t.Error("the token is accepted after its login has ended")
 	}
 }
 

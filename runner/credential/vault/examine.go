@@ -26,7 +26,7 @@ func (p *Provider) Examine(ctx context.Context, references []string) []credentia
 	if health.Level == credential.Failing {
 		return []credential.Note{health}
 	}
-	client, err := p.clientFor(ctx, 0)
+	client, _, err := p.clientFor(ctx, 0)
 	if err != nil {
 		return []credential.Note{health, failing("creeld cannot log in: "+err.Error(), "see that 'credential' in creel.yaml names what systemd gives creeld, and that the vault still takes it")}
 	}

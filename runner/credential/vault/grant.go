@@ -158,7 +158,7 @@ func (p *Provider) Revoke(ctx context.Context, accessor string) error {
 	if mine, err := p.logOut(ctx, accessor); mine {
 		return err
 	}
-	return p.loggedIn(ctx, 0, func(client *api.Client) error {
+	return p.loggedIn(ctx, 0, func(client *api.Client, _ boottime.Instant) error {
 		_, err := client.Logical().WriteWithContext(ctx, where, body)
 		if err == nil || isGone(err) {
 			return nil

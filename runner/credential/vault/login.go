@@ -27,14 +27,15 @@ type login struct {
 }
 
 // loggedIn does what needs a login that lasts for need and, where the login
-// turns out to have been revoked, does it again with another one.
-func (p *Provider) loggedIn(ctx context.Context, need time.Duration, do func(*api.Client) error) error {
+// turns out to have been revoked, does it again with another one. What is made
+// ends with the login, which it tells too.
+func (p *Provider) loggedIn(ctx context.Context, need time.Duration, do func(*api.Client, boottime.Instant) error) error {
 	for again := true; ; again = false {
-		client, err := p.clientFor(ctx, need)
+		client, ends, err := p.clientFor(ctx, need)
 		if err != nil {
 			return fmt.Errorf("log in to the vault: %w", err)
 		}
-		if err = do(client); !again || !errors.Is(err, errDenied) || accepted(ctx, client) {
+		if err = do(client, ends); !again || !errors.Is(err, errDenied) || accepted(ctx, client) {
 			return err
 		}
 		p.forget(client)
@@ -68,9 +69,10 @@ func (p *Provider) forget(client *api.Client) {
 	p.mu.Unlock()
 }
 
-// clientFor gives a client whose token lasts for need and some more, having
-// logged in or renewed where it must.
-func (p *Provider) clientFor(ctx context.Context, need time.Duration) (*api.Client, error) {
+// clientFor gives a client whose token lasts for need and some more where that
+// can be had, having logged in or renewed where it must, and when that token
+// ends.
+func (p *Provider) clientFor(ctx context.Context, need time.Duration) (*api.Client, boottime.Instant, error) {
 	l := &p.login
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,12 +80,12 @@ func (p *Provider) clientFor(ctx context.Context, need time.Duration) (*api.Clie
 		p.renew(ctx)
 	}
 	if l.client != nil && l.lasts(need) {
-		return l.client, nil
+		return l.client, l.ends, nil
 	}
 	if err := p.logIn(ctx); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return l.client, nil
+	return l.client, l.ends, nil
 }
 
 // lasts says whether the token is valid for need and a third of its time.
@@ -102,14 +104,15 @@ func (p *Provider) with(token string) (*api.Client, error) {
 
 // renew prolongs the token; where that fails, another login follows.
 func (p *Provider) renew(ctx context.Context) {
+	asked := boottime.Now()
 	secret, err := p.login.client.Auth().Token().RenewSelfWithContext(ctx, 0)
 	if err == nil && secret != nil && secret.Auth != nil {
-		p.login.take(p.login.client, secret.Auth)
+		p.login.take(p.login.client, secret.Auth, asked)
 	}
 }
 
-func (l *login) take(client *api.Client, auth *api.SecretAuth) {
-	l.client, l.renewable, l.since = client, auth.Renewable, boottime.Now()
+func (l *login) take(client *api.Client, auth *api.SecretAuth, asked boottime.Instant) {
+	l.client, l.renewable, l.since = client, auth.Renewable, asked
 	l.ends = end(l.since, auth.LeaseDuration)
 }
 
@@ -154,7 +157,7 @@ func (p *Provider) appRole(ctx context.Context, role, id string) error {
 		p.cfg.LoggedIn(lease)
 	}
 	p.login.own, p.login.accessor = true, lease.Accessor
-	p.login.take(client, secret.Auth)
+	p.login.take(client, secret.Auth, asked)
 	return nil
 }
 
@@ -164,6 +167,7 @@ func (p *Provider) ownToken(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
+	asked := boottime.Now()
 	secret, err := repeat(ctx, always, func() (*api.Secret, error) { return client.Auth().Token().LookupSelfWithContext(ctx) })
 	if err != nil {
 		return fmt.Errorf("with the service's token: %w", explain(ctx, err))
@@ -177,7 +181,7 @@ func (p *Provider) ownToken(ctx context.Context, token string) error {
 	}
 	renewable, _ := secret.TokenIsRenewable()
 	p.login.own, p.login.accessor = false, ""
-	p.login.take(client, &api.SecretAuth{Renewable: renewable, LeaseDuration: int(ttl / time.Second)})
+	p.login.take(client, &api.SecretAuth{Renewable: renewable, LeaseDuration: int(ttl / time.Second)}, asked)
 	return nil
 }
 

@@ -111,7 +111,7 @@ func (p *Provider) FetchFields(ctx context.Context, where string, fields []strin
 	defer cancel()
 	var secrets []credential.Secret
 	var lease credential.Lease
-	err := p.loggedIn(ctx, ttl, func(client *api.Client) error {
+	err := p.loggedIn(ctx, ttl, func(client *api.Client, ends boottime.Instant) error {
 		asked := boottime.Now()
 		answer, err := p.ask(ctx, client, where, ttl)
 		if err != nil {
@@ -120,6 +120,9 @@ func (p *Provider) FetchFields(ctx context.Context, where string, fields []strin
 		lease = leaseOf(answer.secret, asked)
 		if err := p.bind(ctx, client, answer, &lease, ttl); err != nil {
 			return err
+		}
+		if lease.Accessor != "" { // it ends with the login that it was made by
+			lease.Ends = boottime.First(lease.Ends, ends)
 		}
 		secrets, err = answer.take(fields)
 		return err
