@@ -61,24 +61,34 @@ func psRow(s *api.Sandbox, now time.Time) []string {
 	}
 	return []string{
 		shortID(s.ID), s.Policy, command, orDash(s.Caller), created, state,
-		strconv.Itoa(s.Processes), orDash(leaseStates(s.Leases)), orDash(strings.Join(s.Weaker, ",")),
+		strconv.Itoa(s.Processes), orDash(leaseStates(s.Leases, now)), orDash(strings.Join(s.Weaker, ",")),
 	}
 }
 
-// leaseStates counts the leases of a sandbox by their state.
-func leaseStates(leases []api.Lease) string {
+// leaseStates counts the leases of a sandbox by their state, and says when the
+// first of each ends by itself.
+func leaseStates(leases []api.Lease, now time.Time) string {
 	var states []string
-	count := map[string]int{}
+	count, ends := map[string]int{}, map[string]time.Time{}
 	for _, l := range leases {
 		if count[l.State]++; count[l.State] == 1 {
 			states = append(states, l.State)
 		}
+		if first, known := ends[l.State]; l.Expires.After(now) && (!known || l.Expires.Before(first)) {
+			ends[l.State] = l.Expires
+		}
 	}
 	for i, state := range states {
 		states[i] = fmt.Sprintf("%d %s", count[state], state)
+		if end, known := ends[state]; known && state != stateRevoked {
+			states[i] += " (" + age(end.Sub(now)) + " left)"
+		}
 	}
 	return strings.Join(states, ", ")
 }
+
+// stateRevoked is that of a lease whose time no longer matters.
+const stateRevoked = "revoked"
 
 func orDash(s string) string {
 	if s == "" {

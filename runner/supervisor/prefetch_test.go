@@ -105,6 +105,26 @@ func TestWhatWaitsIsBoundedAndMadeAgainAsItGrowsOld(t *testing.T) {
 	r.eventually("all are revoked", func() bool { return l.left() == 0 })
 }
 
+// TestPoolThatGrowsKeepsNoMoreAhead than the policy says wait.
+func TestPoolThatGrowsKeepsNoMoreAhead(t *testing.T) {
+	l := &lessor{}
+	r := newRig(t, options{provider: l, policy: ahead2("1h")})
+	r.stocked(2)
+	var calls []*call
+	for range 6 {
+		calls = append(calls, r.start(shell("true"), ""))
+	}
+	for _, c := range calls {
+		<-c.done
+	}
+	r.settle()
+	r.eventually("the pool has grown", func() bool { return len(r.warmIDs()) > 2 })
+	r.ready(2)
+	r.eventually("all others are revoked", func() bool { return l.left() == 2 })
+	check(t, r.Close())
+	r.eventually("all are revoked", func() bool { return l.left() == 0 })
+}
+
 // TestOldValueIsNotGivenToACommand has one be there that nobody has spoiled.
 func TestOldValueIsNotGivenToACommand(t *testing.T) {
 	l := &lessor{}

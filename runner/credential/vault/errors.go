@@ -24,7 +24,7 @@ var (
 var words = []string{
 	"permission denied", "Vault is sealed", "invalid token", "no handler for route", "unsupported path", "unsupported operation",
 	"unknown role", "invalid role or secret ID", "invalid role ID", "invalid secret id", "missing client token", "lease is not renewable",
-	"request path is not supported", "namespace not found", "internal error", "local node not active", "error performing token check",
+	"request path is not supported", "namespace not found", "Namespace is sealed", "API access to this namespace has been locked", "internal error", "local node not active", "error performing token check",
 }
 
 // explain makes an error of a request one that can be shown: without a word

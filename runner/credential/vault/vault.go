@@ -8,6 +8,9 @@
 // elsewhere (a proxy, VAULT_ADDR, VAULT_TOKEN), follows no redirect, and quotes
 // in an error no word of a server that could be a value.
 //
+// OpenBao, which began as Vault, answers the same requests in the same words
+// (sdk/helper/consts); the tests run a Vault server.
+//
 // Current limitations: the library decodes JSON into strings, which cannot be
 // wiped; the garbage collector frees them. A lease that the server made for a
 // question whose answer never arrived, since the connection broke, ends with
