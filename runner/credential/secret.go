@@ -1,7 +1,8 @@
 // Package credential fetches the secret values that a policy names, keeps
-// them where no log or encoder finds them, and takes them out of output.
+// them where no log or encoder finds them, and has package redact take them out
+// of output.
 //
-// It imports policy, boottime, locked, the standard library and golang.org/x/sys. It never
+// It imports policy, boottime, locked, redact, the standard library and golang.org/x/sys. It never
 // reads the process environment, never writes a value to a file, a log, an
 // error or an argument vector, and keeps no value longer than its Secret.
 //
@@ -9,11 +10,6 @@
 // the rest of the process, where libraries may hold copies, is neither swapped
 // nor dumped is for the process to see to (a control group without swap,
 // RLIMIT_CORE, PR_SET_DUMPABLE, coredump_filter).
-//
-// Current limitations: a value is found in output only as its exact bytes
-// (and with CRLF line ends, as a terminal writes them), not encoded, cut or
-// reversed. Redaction guards against accidents; a command that holds a
-// credential can always give it away in disguise.
 package credential
 
 import (
@@ -64,9 +60,6 @@ func Lock(buffer *locked.Buffer) Secret {
 		return buffer.Bytes(), nil
 	}}
 }
-
-// zero wipes a copy.
-func zero(b []byte) { locked.Zero(b) }
 
 // Reveal returns the value itself, not a copy; it is nil once destroyed. It
 // must be neither changed nor kept: after Destroy its memory is zero, and then

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/creel-sandbox/creel/runner/credential/locked"
+	"github.com/creel-sandbox/creel/runner/credential/redact"
 )
 
 // The bounds of a value in bytes. One environment string, name included, may
@@ -13,7 +14,7 @@ import (
 // is likely to occur in output by chance, so redacting it would mangle the
 // output and say where it stands.
 const (
-	MinValue = 8
+	MinValue = redact.MinValue
 	MaxValue = 64 << 10
 )
 
@@ -46,7 +47,7 @@ func CheckValue(secret Secret) error {
 		return fmt.Errorf("keep value: %w", err)
 	case len(value) == 0:
 		return errors.New("check value: it is empty")
-	case len(value) < MinValue:
+	case len(redact.WithoutReturns(value)) < MinValue:
 		return fmt.Errorf("check value: it has %d bytes; fewer than %d cannot be redacted", len(value), MinValue)
 	case len(value) > MaxValue:
 		return fmt.Errorf("check value: it has more than %d bytes", MaxValue)

@@ -15,6 +15,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/credential/locked"
+	"github.com/creel-sandbox/creel/runner/credential/redact"
 )
 
 // output connects the command's stdout and stderr with the caller's pipes.
@@ -25,7 +26,7 @@ type output struct {
 	// stdio are the descriptors for the command; they are closed here once the
 	// job has been sent.
 	stdio   [3]*os.File
-	matcher *credential.Matcher
+	matcher *redact.Matcher
 	// left is how many bytes the two streams together may still write.
 	left    atomic.Int64
 	limited bool
@@ -170,7 +171,7 @@ func (o *output) move(from, to *os.File, name string, inv *invocation, buffer *l
 		o.copy(sink, from, nil)
 		return
 	}
-	redactor := credential.NewRedactor(sink, o.matcher)
+	redactor := redact.NewRedactor(sink, o.matcher)
 	o.copy(redactor, from, buffer.Bytes())
 	// An error says that the caller is gone: there is nobody to tell.
 	if reason := inv.stopped(); reason == "" || reason == api.ReasonExited {

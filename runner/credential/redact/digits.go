@@ -1,0 +1,199 @@
+package redact
+
+import "bytes"
+
+// Digits may be wrapped in lines of at least minWidth characters, each
+// indented by at most maxIndent blanks.
+const (
+	minWidth  = 48
+	maxIndent = 16
+)
+
+// digits follows what hexadecimal and base64 have in common.
+type digits struct {
+	values  *[256]int8 // of the digits; -1: it is none
+	readers []tracker
+	count   uint // digits since the beginning
+	// previous is the last of them, at last.
+	previous int
+	last     int64
+	column   int // characters since the last line end, at most minWidth
+
+	// Of the end of a line between two digits:
+	cr, open bool
+	indent   int
+}
+
+// skip says whether c belongs to the end of a full line or to the indent of
+// the next.
+func (d *digits) skip(c byte) bool {
+	switch {
+	case c == '\n' && (d.cr || !d.open && d.column >= minWidth):
+		d.cr, d.open, d.indent = false, true, 0
+	case c == '\r' && !d.cr && !d.open && d.column >= minWidth:
+		d.cr = true
+	case d.open && (c == ' ' || c == '\t') && d.indent < maxIndent:
+		d.indent++
+	default:
+		return false
+	}
+	return true
+}
+
+// next takes in one character. It is a digit, the digit-th after others, or it
+// is none.
+func (d *digits) next(c byte) (digit int) {
+	digit = int(d.values[c])
+	if digit < 0 {
+		if d.count > 0 && !d.skip(c) {
+			d.reset()
+		}
+	} else if d.cr || d.open {
+		if d.cr {
+			d.reset()
+		}
+		d.open = false
+	}
+	if c == '\n' {
+		d.column = 0
+	} else if d.column < minWidth {
+		d.column++
+	}
+	return digit
+}
+
+func (d *digits) reset() {
+	d.count, d.cr, d.open = 0, false, false
+	for i := range d.readers {
+		d.readers[i].forget()
+	}
+}
+
+func (d *digits) end(*Redactor) { d.reset() }
+
+func (d *digits) jump(r *Redactor, from, to int) int {
+	near := r.p[max(from, to-minWidth):to]
+	if newline := bytes.LastIndexByte(near, '\n'); newline >= 0 {
+		d.column = len(near) - newline - 1
+	} else {
+		d.column = min(d.column+to-from, minWidth)
+	}
+	if to > from {
+		d.reset()
+	}
+	return to
+}
+
+func (d *digits) trackers() []tracker { return d.readers }
+
+// hexadecimal reads digits in pairs, of which each digit may begin one.
+type hexadecimal struct{ digits }
+
+func newHexadecimal() hexadecimal {
+	return hexadecimal{digits{values: &nibbles, readers: make([]tracker, 2)}}
+}
+
+func (h *hexadecimal) read(r *Redactor, from, until int) int {
+	for i := from; i < len(r.p); i++ {
+		if i >= until && idle(h.readers) && !h.begins(r.matcher) {
+			return i
+		}
+		digit := h.next(r.p[i])
+		if digit < 0 {
+			continue
+		}
+		pos := r.base + int64(i)
+		if h.count > 0 {
+			h.readers[h.count&1].feed(r, byte(h.previous<<4|digit), h.last, pos+1)
+		}
+		h.previous, h.last = digit, pos
+		h.count++
+	}
+	return len(r.p)
+}
+
+// begins says whether the last digit may be the first of a value.
+func (h *hexadecimal) begins(m *Matcher) bool {
+	return h.count > 0 && m.first4>>h.previous&1 != 0
+}
+
+func (h *hexadecimal) from(m *Matcher, before int64) int64 {
+	if h.begins(m) {
+		before = min(before, h.last)
+	}
+	return earliest(m, h.readers, before)
+}
+
+// radix64 reads base64 digits in groups of four, of which each digit may begin
+// one.
+type radix64 struct{ digits }
+
+func newRadix64() radix64 {
+	return radix64{digits{values: &sextets, readers: make([]tracker, 4)}}
+}
+
+func (b *radix64) read(r *Redactor, from, until int) int {
+	for i := from; i < len(r.p); i++ {
+		if i >= until && idle(b.readers) && !b.begins(r.matcher) {
+			return i
+		}
+		digit := b.next(r.p[i])
+		if digit < 0 {
+			continue
+		}
+		pos := r.base + int64(i)
+		if b.count > 0 {
+			both := b.previous<<6 | digit
+			// The digit is the second of one group, the third of another, the fourth
+			// of a third. Of a byte that a fourth one ends, the third has but 2 bits.
+			b.readers[(b.count-1)&3].feed(r, byte(both>>4), b.last, pos+1)
+			b.readers[(b.count-2)&3].feed(r, byte(both>>2), b.last, pos+1)
+			b.readers[(b.count-3)&3].feed(r, byte(both), pos, pos+1)
+		}
+		b.previous, b.last = digit, pos
+		b.count++
+	}
+	return len(r.p)
+}
+
+// begins says whether the last digit may be the first of a value.
+func (b *radix64) begins(m *Matcher) bool {
+	return b.count > 0 && (m.first6>>b.previous&1 != 0 || m.first4>>(b.previous&15)&1 != 0)
+}
+
+func (b *radix64) from(m *Matcher, before int64) int64 {
+	if b.begins(m) {
+		before = min(before, b.last)
+	}
+	return earliest(m, b.readers, before)
+}
+
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+// sextets are the values of the digits of either alphabet (RFC 4648).
+var sextets = func() (of [256]int8) {
+	for c := range of {
+		of[c] = -1
+	}
+	for i, c := range []byte(alphabet) {
+		of[c] = int8(i)
+	}
+	of['+'], of['-'], of['/'], of['_'] = 62, 62, 63, 63
+	return of
+}()
+
+var nibbles = func() (of [256]int8) {
+	for c := range of {
+		of[c] = -1
+	}
+	for i, c := range []byte("0123456789abcdef") {
+		of[c] = int8(i)
+	}
+	for i, c := range []byte("ABCDEF") {
+		of[c] = int8(10 + i)
+	}
+	return of
+}()
+
+// hexDigit is the value of a hexadecimal digit; -1: it is none.
+func hexDigit(c byte) int { return int(nibbles[c]) }

@@ -1,0 +1,231 @@
+package redact
+
+import (
+	"bytes"
+	stdbase64 "encoding/base64"
+	stdhex "encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// encoding is one way to write a value, as some tool does. It may choose.
+type encoding struct {
+	name   string
+	encode func(random *rand.Rand, value string) string
+}
+
+// always is an encoding without choice.
+func always(encode func(string) string) func(*rand.Rand, string) string {
+	return func(_ *rand.Rand, value string) string { return encode(value) }
+}
+
+var encodings = []encoding{
+	{"as it is", always(func(v string) string { return v })},
+	{"on a terminal", always(func(v string) string { return strings.ReplaceAll(v, "\n", "\r\n") })},
+	{"JSON, of Go", always(goJSON)},
+	{"Python's ascii", always(func(v string) string { return inner(strconv.QuoteToASCII(v)) })},
+	{"JSON, of any encoder", anyJSON},
+	{"C", always(func(v string) string { return inner(strconv.Quote(v)) })},
+	{"octal", always(octal)},
+	{"backslashes", always(backslashed)},
+	{"single quotes, bash", always(func(v string) string { return "'" + strings.ReplaceAll(v, "'", `'\''`) + "'" })},
+	{"single quotes, Python", always(func(v string) string { return "'" + strings.ReplaceAll(v, "'", `'"'"'`) + "'" })},
+	{"URL query", always(url.QueryEscape)},
+	{"URL path", always(url.PathEscape)},
+	{"URL, of any encoder", anyPercent},
+	{"hex", anyHex},
+	{"hex, wrapped", func(random *rand.Rand, v string) string {
+		return wrap(random, anyHex(random, noise(random)+v+noise(random)))
+	}},
+	{"base64, anywhere", anyBase64},
+	{"base64, wrapped", func(random *rand.Rand, v string) string { return wrap(random, anyBase64(random, v)) }},
+}
+
+// inner is what stands between quotes.
+func inner(v string) string { return v[1 : len(v)-1] }
+
+func goJSON(v string) string {
+	b, _ := json.Marshal(v)
+	return inner(string(b))
+}
+
+// anyJSON escapes at will what is neither a letter nor a digit.
+func anyJSON(random *rand.Rand, v string) string {
+	var out strings.Builder
+	for _, r := range v {
+		switch short := strings.IndexRune("\"\\/\b\f\n\r\t", r); {
+		case r < 0x80 && alphanumeric(byte(r)):
+			out.WriteRune(r)
+		case short >= 0 && random.IntN(2) == 0:
+			out.WriteString(`\` + `"\/bfnrt`[short:short+1])
+		case random.IntN(2) == 0:
+			for _, unit := range utf16.Encode([]rune{r}) {
+				fmt.Fprintf(&out, [...]string{`\u%04x`, `\u%04X`}[random.IntN(2)], unit)
+			}
+		case r == '\\': // as itself it would begin an escape
+			out.WriteString(`\\`)
+		default:
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
+}
+
+func octal(v string) string {
+	var out strings.Builder
+	for i := range len(v) {
+		if c := v[i]; c < ' ' || c > '~' || c == '\\' || c == '\'' {
+			fmt.Fprintf(&out, `\%03o`, c)
+		} else {
+			out.WriteByte(c)
+		}
+	}
+	return out.String()
+}
+
+func backslashed(v string) string {
+	var out strings.Builder
+	for i := range len(v) {
+		if c := v[i]; c < utf8.RuneSelf && c > ' ' && !alphanumeric(c) {
+			out.WriteByte('\\')
+		}
+		out.WriteByte(v[i])
+	}
+	return out.String()
+}
+
+// anyPercent escapes at will what is neither a letter nor a digit.
+func anyPercent(random *rand.Rand, v string) string {
+	plus := random.IntN(2) == 0
+	var out strings.Builder
+	for i := range len(v) {
+		c := v[i]
+		switch {
+		case alphanumeric(c), c != '%' && c != '+' && random.IntN(3) == 0:
+			out.WriteByte(c)
+		case c == ' ' && plus:
+			out.WriteByte('+')
+		default:
+			fmt.Fprintf(&out, [...]string{"%%%02x", "%%%02X"}[random.IntN(2)], c)
+		}
+	}
+	return out.String()
+}
+
+func anyHex(random *rand.Rand, v string) string {
+	out := []byte(stdhex.EncodeToString([]byte(v)))
+	switch random.IntN(3) {
+	case 0:
+		out = bytes.ToUpper(out)
+	case 1:
+		for i := range out {
+			if random.IntN(2) == 0 {
+				out[i] = bytes.ToUpper(out[i : i+1])[0]
+			}
+		}
+	}
+	return string(out)
+}
+
+// anyBase64 encodes it with something before and after.
+func anyBase64(random *rand.Rand, v string) string {
+	v = noise(random)[:random.IntN(3)] + v + noise(random)[:random.IntN(3)]
+	if random.IntN(2) == 0 {
+		v = noise(random) + v + noise(random)
+	}
+	return [...]*stdbase64.Encoding{stdbase64.StdEncoding, stdbase64.URLEncoding, stdbase64.RawStdEncoding,
+		stdbase64.RawURLEncoding}[random.IntN(4)].EncodeToString([]byte(v))
+}
+
+// wrap breaks lines as base64(1), PEM and xxd -p do.
+func wrap(random *rand.Rand, digits string) string {
+	width := []int{48, 60, 64, 76}[random.IntN(4)]
+	end := []string{"\n", "\r\n", "\n    "}[random.IntN(3)]
+	var out strings.Builder
+	for len(digits) > width {
+		out.WriteString(digits[:width] + end)
+		digits = digits[width:]
+	}
+	return "\n" + out.String() + digits + "\n"
+}
+
+// noise is what output is made of besides.
+func noise(random *rand.Rand) string {
+	switch random.IntN(4) {
+	case 0:
+		b := make([]byte, 3+random.IntN(60))
+		for i := range b {
+			b[i] = byte(random.IntN(256))
+		}
+		return string(b)
+	case 1:
+		return strings.Repeat(`C:\\new\u0041'\''%2f+"'"`, 1+random.IntN(3))
+	case 2:
+		return strings.Repeat("c29tZSB0ZXh0IGFzIGJhc2U2NA", 1+random.IntN(3))
+	}
+	return strings.Repeat("the value is \"known\": https://example.org/a?b=c\n", 1+random.IntN(2))
+}
+
+// anyValue is a token, a password, a text of lines, or bytes.
+func anyValue(random *rand.Rand) string {
+	pick := func(n int, from string) string {
+		var out strings.Builder
+		kinds := []rune(from)
+		for range n {
+			out.WriteRune(kinds[random.IntN(len(kinds))])
+		}
+		return out.String()
+	}
+	switch random.IntN(5) {
+	case 0:
+		return pick(8+random.IntN(50), alphabet)
+	case 1:
+		return pick(8+random.IntN(30), alphabet+`!"#$%&'()*+,-./:;<=>?@[\]^_{|}~ `)
+	case 2:
+		return pick(8+random.IntN(10), `!"#$%&'()*+,-./:;<=>?@[\]^_{|}~ ab`)
+	case 3:
+		return "-----BEGIN KEY-----\n" + strings.Repeat(pick(8+random.IntN(40), alphabet+"+/")+"\n", 1+random.IntN(2)) + pick(10, alphabet)
+	}
+	return pick(8+random.IntN(20), "aé\u00ff\u20ac😀\n\r\t'\\\"\x01 z")
+}
+
+// TestNoEncodingOfAValuePasses writes values in every way, amid whatever else,
+// in pieces, and compares with what redaction means.
+func TestNoEncodingOfAValuePasses(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for round := range 100 {
+		values := []string{anyValue(random)}
+		if random.IntN(3) == 0 {
+			values = append(values, anyValue(random))
+		}
+		for _, encoding := range encodings {
+			var text strings.Builder
+			for range random.IntN(12) {
+				text.WriteString(noise(random))
+			}
+			value := values[random.IntN(len(values))]
+			if !utf8.ValidString(value) {
+				t.Fatalf("round %d: %q", round, value)
+			}
+			encoded := encoding.encode(random, value)
+			text.WriteString(encoded)
+			for range random.IntN(12) {
+				text.WriteString(noise(random))
+			}
+			got := check(t, random, text.String(), values)
+			if !strings.Contains(got, "[redacted:") {
+				t.Fatalf("%s: value %q as %q was not found in %q", encoding.name, value, encoded, text.String())
+			}
+			if strings.Contains(got, encoded) {
+				t.Fatalf("%s: value %q came out as %q", encoding.name, value, encoded)
+			}
+		}
+	}
+}
