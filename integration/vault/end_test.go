@@ -4,11 +4,18 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -307,27 +314,47 @@ func TestLoginEndsWithItsSupervisor(t *testing.T) {
 	r.Eventually("the login is revoked", func() bool { return !slices.Contains(s.Logins(), login) })
 }
 
-// TestKilledSupervisorLeavesNoLeaseItWasNotToldOf kills creeld while the vault
-// makes what it asked for: the login goes, and with it all that it made.
+// TestKilledSupervisorLeavesNoLeaseItWasNotToldOf kills creeld while what the
+// vault has just made for it is on its way: the login goes, and with it all that
+// it made.
 func TestKilledSupervisorLeavesNoLeaseItWasNotToldOf(t *testing.T) {
 	s := Start(t, Options{})
 	s.Tokens("task")
-	r := rig(t, s, "credentials: [{env: A, from: 'vault:auth/token/create/task#token'}, {env: B, from: 'vault:auth/token/create/task#token'}]")
+	vault, err := url.Parse(s.Address)
+	check(t, err)
+	made, let := make(chan bool, 8), make(chan bool)
+	var hold atomic.Bool
+	between := httputil.NewSingleHostReverseProxy(vault)
+	between.ModifyResponse = func(answer *http.Response) error {
+		if hold.Load() && strings.HasPrefix(answer.Request.URL.Path, "/v1/auth/token/create/") {
+			made <- true
+			<-let
+		}
+		return nil
+	}
+	between.ErrorLog = log.New(io.Discard, "", 0) // that its client has been killed
+	proxy := httptest.NewServer(between)
+	t.Cleanup(proxy.Close)
+	r := rigAt(t, proxy.URL, s.Role("creeld", Policy), "credentials: [{env: A, from: 'vault:auth/token/create/task#token'}, {env: B, from: 'vault:auth/token/create/task#token'}]")
 	if got := r.Exec("true"); got.Code != 0 {
 		t.Fatalf("control: %s", got.Stderr)
 	}
-	made := false
-	for i := range 10 {
-		client := r.Command("exec", "--", "true")
-		check(t, client.Start())
-		time.Sleep(time.Duration(20+4*i) * time.Millisecond) // not to synchronise: to hit another moment each time
-		r.KillSupervisor()
-		_ = client.Wait()
-		made = made || s.Minted() > 0
-		r.StartSupervisor()
-		r.Eventually("no token is left", func() bool { return s.Minted() == 0 })
+	r.Eventually("no token is left", func() bool { return s.Minted() == 0 })
+	hold.Store(true)
+	client := r.Command("exec", "--", "true")
+	check(t, client.Start())
+	<-made
+	<-made
+	if n := s.Minted(); n != 2 {
+		t.Fatalf("control: %d tokens are made, want two", n)
 	}
-	if !made {
-		t.Log("no kill came while a lease existed")
+	r.KillSupervisor()
+	_ = client.Wait()
+	hold.Store(false)
+	close(let)
+	if n := s.Minted(); n != 2 {
+		t.Errorf("control: with creeld killed %d tokens are left, want both", n)
 	}
+	r.StartSupervisor()
+	r.Eventually("no token is left", func() bool { return s.Minted() == 0 })
 }

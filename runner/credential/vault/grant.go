@@ -70,8 +70,16 @@ func end(asked boottime.Instant, seconds int) boottime.Instant {
 	if seconds <= 0 {
 		return 0
 	}
-	return asked.Add(time.Duration(seconds) * time.Second)
+	return asked.Add(lasting(seconds))
 }
+
+// lasting is how long a server says that something lasts; a number of seconds
+// that is too large for a Duration must not become a small one.
+func lasting(seconds int) time.Duration {
+	return time.Duration(min(seconds, longestLease)) * time.Second
+}
+
+const longestLease = 100 * 365 * 24 * 3600
 
 // bind sees that what was made can be revoked and ends within ttl, and that no
 // command gets a root token: such is what a login with one makes without a role
@@ -136,7 +144,7 @@ func (p *Provider) shorten(ctx context.Context, client *api.Client, lease *crede
 		// %v: a denial here must not have the lease made again.
 		return fmt.Errorf("shorten the lease to the policy's ttl: %v%s", explain(ctx, err), hint)
 	}
-	if renewed == nil || renewed.LeaseDuration <= 0 || time.Duration(renewed.LeaseDuration)*time.Second > ttl+time.Second {
+	if renewed == nil || renewed.LeaseDuration <= 0 || lasting(renewed.LeaseDuration) > ttl+time.Second {
 		return errors.New("the vault made a lease that is longer than the policy's ttl, and did not shorten it" + hint)
 	}
 	lease.Ends = end(asked, renewed.LeaseDuration)

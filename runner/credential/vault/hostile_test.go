@@ -164,13 +164,19 @@ func TestLeaseComesWithTheErrorWhereItsValueIsRefused(t *testing.T) {
 		"short":              {`{"token": "1234567"}`, `{"lease_duration": 60}`, "7 bytes"},
 		"it is not shorter":  {`{"token": "` + canary + `"}`, `{"lease_duration": 3600}`, "longer than the policy's ttl"},
 		"it cannot be short": {`{"token": "` + canary + `"}`, ``, "shorten the lease"},
-		"fine":               {`{"token": "` + canary + `"}`, `{"lease_duration": 60}`, ""},
+		"more than a Duration holds, it seems 290 ms": {`{"token": "` + canary + `"}`, `{"lease_duration": 18446744074}`, "longer than the policy's ttl"},
+		"more than a Duration holds, from the start":  {`{"token": "` + canary + `"}`, ``, "shorten the lease"},
+		"fine": {`{"token": "` + canary + `"}`, `{"lease_duration": 60}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			given := "3600"
+			if strings.Contains(name, "start") {
+				given = "18446744074"
+			}
 			server := answers(t, func(w http.ResponseWriter, r *http.Request) {
 				switch {
 				case r.URL.Path != "/v1/sys/leases/renew":
-					fmt.Fprint(w, `{"lease_id": "engine/creds/x/one", "lease_duration": 3600, "renewable": true, "data": `+c.data+`}`)
+					fmt.Fprint(w, `{"lease_id": "engine/creds/x/one", "lease_duration": `+given+`, "renewable": true, "data": `+c.data+`}`)
 				case c.renewed == "":
 					replying(403, `{"errors": ["permission denied"]}`)(w, r)
 				default:
