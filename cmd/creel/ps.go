@@ -51,6 +51,9 @@ func psRow(s *api.Sandbox, now time.Time) []string {
 	if s.Result != nil {
 		state = fmt.Sprintf("%s (%s, %d)", s.State, s.Result.Reason, s.Result.ExitCode)
 	}
+	if s.Canary {
+		state += ", canary"
+	}
 	created := "-"
 	if !s.Created.IsZero() {
 		created = age(now.Sub(s.Created)) + " ago"

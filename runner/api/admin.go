@@ -16,6 +16,7 @@ type Sandbox struct {
 	Processes int       `json:"processes"`
 	Weaker    []string  `json:"weaker,omitempty"` // weaker modes the policy named
 	Leases    []Lease   `json:"leases,omitempty"`
+	Canary    bool      `json:"canary,omitempty"` // it has a canary in place of each credential
 	Result    *Result   `json:"result,omitempty"`
 }
 

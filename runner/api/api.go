@@ -10,7 +10,7 @@
 //	client                                   supervisor
 //	  ── Request{route, body} (+ 3 pipes) ────►
 //	  ◄── Event{started} … ──────────────────
-//	  ── Control{signal | resize} ───────────►   any number, exec only
+//	  ── Control{signal | resize} ───────────►   any number, exec and canary only
 //	  ◄── Event{exited} or Event{error} ─────    the last message
 //
 // The other routes answer Event{reply}, and logs any number of Event{log}
@@ -50,6 +50,8 @@ const (
 	RouteVersion = "version"
 	RoutePolicy  = "policy"
 	RouteRevoke  = "revoke"
+	RoutePlaces  = "places"
+	RouteCanary  = "canary"
 
 	// Each is what comes after creel on a command line, as a denial says.
 	RouteSecretSet    = "secret set"

@@ -69,6 +69,11 @@ func (c *Client) Revoke(ctx context.Context, req api.RevokeRequest) (*api.Revoke
 	return ask[api.RevokeReply](ctx, c.adminSocket(), api.RouteRevoke, req)
 }
 
+// Places tells where a run of a policy could leave something; it is for root.
+func (c *Client) Places(ctx context.Context, policy string) (*api.PlacesReply, error) {
+	return ask[api.PlacesReply](ctx, c.adminSocket(), api.RoutePlaces, api.PlacesRequest{Policy: policy})
+}
+
 // Inspect tells everything known of one sandbox.
 func (c *Client) Inspect(ctx context.Context, id string) (*api.InspectReply, error) {
 	return ask[api.InspectReply](ctx, c.adminSocket(), api.RouteInspect, api.IDRequest{ID: id})

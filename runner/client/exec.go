@@ -50,12 +50,22 @@ type Exec struct {
 // ends first, the command is left to the supervisor to end, and the error is
 // ctx's cause.
 func (c *Client) Exec(ctx context.Context, e *Exec) (*api.Result, error) {
+	return execute(ctx, e, c.execSocket(), api.RouteExec, &e.Request)
+}
+
+// ExecCanary is Exec with a canary in place of each credential of the policy;
+// it is for root.
+func (c *Client) ExecCanary(ctx context.Context, e *Exec, canary string) (*api.Result, error) {
+	return execute(ctx, e, c.adminSocket(), api.RouteCanary, &api.CanaryRequest{ExecRequest: e.Request, Canary: canary})
+}
+
+func execute(ctx context.Context, e *Exec, to socket, route string, body any) (*api.Result, error) {
 	pipes, err := newPipes(e.Stdin != nil, same(e.Stdout, e.Stderr))
 	if err != nil {
 		return nil, fmt.Errorf("make pipes: %w", err)
 	}
 	defer pipes.close()
-	conn, done, err := request(ctx, c.execSocket(), api.RouteExec, &e.Request, pipes.theirs[:]...)
+	conn, done, err := request(ctx, to, route, body, pipes.theirs[:]...)
 	pipes.closeTheirs()
 	if err != nil {
 		return nil, err

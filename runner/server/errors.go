@@ -77,7 +77,7 @@ func (c *call) denied(route string) *api.Error {
 	e.Message = fmt.Sprintf("uid %d may not use %q: it is for root and the admins of %s",
 		c.peer.UID, route, c.server.options.ConfigPath)
 	e.Hint = fmt.Sprintf("run `sudo creel %s`, or add %d to `admins:` in %s and run `sudo systemctl reload creeld`",
-		route, c.peer.UID, c.server.options.ConfigPath)
+		command(route), c.peer.UID, c.server.options.ConfigPath)
 	return e
 }
 
@@ -85,5 +85,16 @@ func (c *call) denied(route string) *api.Error {
 func (c *call) deniedToOthers(route string) *api.Error {
 	return &api.Error{Code: api.CodeDenied, ExitCode: api.ExitFailed,
 		Message: fmt.Sprintf("uid %d may not use %q: it is for root alone", c.peer.UID, route),
-		Hint:    fmt.Sprintf("run `sudo creel %s`", route)}
+		Hint:    fmt.Sprintf("run `sudo creel %s`", command(route))}
+}
+
+// command is what a user types for a route, where it is not the route's name.
+func command(route string) string {
+	switch route {
+	case api.RouteRevoke:
+		return "credential revoke"
+	case api.RoutePlaces, api.RouteCanary:
+		return "credential verify-no-leak"
+	}
+	return route
 }

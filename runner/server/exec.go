@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -25,11 +26,50 @@ const (
 
 // serveExec owns files until the backend does.
 func serveExec(ctx context.Context, c *call, request *api.Request, files []*os.File) error {
-	stdio := Stdio{In: files[0], Out: files[1], Err: files[2]}
 	var body api.ExecRequest
 	err := decodeBody(request, &body)
+	backend := c.server.options.Backend
+	return serveCommand(ctx, c, &body, err, files, func(ctx context.Context, stdio Stdio, control <-chan api.Control, started func(string)) (*api.Result, error) {
+		return backend.Exec(ctx, c.peer, &body, stdio, control, started)
+	})
+}
+
+// serveCanary is serveExec with a canary in place of credentials.
+func serveCanary(ctx context.Context, c *call, request *api.Request, files []*os.File) error {
+	var body api.CanaryRequest
+	err := decodeBody(request, &body)
 	if err == nil {
-		err = checkExec(&body)
+		err = checkCanary(body.Canary)
+	}
+	planter, ok := c.server.options.Backend.(CanaryPlanter)
+	if !ok {
+		err = errNoCanaries
+	}
+	return serveCommand(ctx, c, &body.ExecRequest, err, files, func(ctx context.Context, stdio Stdio, control <-chan api.Control, started func(string)) (*api.Result, error) {
+		return planter.ExecCanary(ctx, c.peer, &body, stdio, control, started)
+	})
+}
+
+// base32Text is what a canary is made of: nobody can choose one that anything
+// takes for a credential, or that changes what redaction means for a command.
+var base32Text = regexp.MustCompile(`^[A-Z2-7]+$`)
+
+func checkCanary(text string) error {
+	if len(text) != api.CanaryLength || !base32Text.MatchString(text) {
+		return api.BadRequest("", "a canary is %d characters of base32", api.CanaryLength)
+	}
+	return nil
+}
+
+// runner is one of the ways in which a backend runs a command.
+type runner func(ctx context.Context, stdio Stdio, control <-chan api.Control, started func(id string)) (*api.Result, error)
+
+// serveCommand runs a command, unless something is wrong with its request. It
+// owns files until run does.
+func serveCommand(ctx context.Context, c *call, body *api.ExecRequest, err error, files []*os.File, run runner) error {
+	stdio := Stdio{In: files[0], Out: files[1], Err: files[2]}
+	if err == nil {
+		err = checkExec(body)
 	}
 	if err == nil {
 		err = checkStdio(stdio)
@@ -41,7 +81,7 @@ func serveExec(ctx context.Context, c *call, request *api.Request, files []*os.F
 	queue := newControlQueue()
 	ctx, stop := c.watch(ctx, queue.put)
 	defer stop()
-	result, err := c.server.options.Backend.Exec(ctx, c.peer, &body, stdio, queue.out, func(id string) {
+	result, err := run(ctx, stdio, queue.out, func(id string) {
 		// A client that cannot be told has gone or hangs: watch sees the one,
 		// and the last message fails on the other.
 		if err := c.send(&api.Event{Type: api.EventStarted, ID: id}); err != nil {

@@ -10,6 +10,14 @@ import (
 
 var adminRoutes = []string{api.RoutePs, api.RouteKill, api.RouteInspect, api.RouteLogs, api.RouteStats, api.RouteDoctor, api.RouteRevoke, api.RouteSecretList}
 
+// typed is what a user types for a route.
+func typed(route string) string {
+	if route == api.RouteRevoke {
+		return "credential revoke"
+	}
+	return route
+}
+
 func TestAdminRoutesAreForAdminsAndNameTheCure(t *testing.T) {
 	s, sockets := servertest.Serve(t, server.Options{Backend: &servertest.Host{}, ConfigPath: "/srv/creel.yaml"})
 	for _, route := range adminRoutes {
@@ -18,7 +26,7 @@ func TestAdminRoutesAreForAdminsAndNameTheCure(t *testing.T) {
 			if event.Error == nil {
 				t.Fatalf("%s by a stranger: %+v", route, event)
 			}
-			checkError(t, event.Error, api.CodeDenied, "uid 64123", "`sudo creel "+route+"`", "add 64123 to `admins:` in /srv/creel.yaml", "systemctl reload creeld")
+			checkError(t, event.Error, api.CodeDenied, "uid 64123", "`sudo creel "+typed(route)+"`", "add 64123 to `admins:` in /srv/creel.yaml", "systemctl reload creeld")
 		}
 	}
 	for _, path := range []string{sockets.Exec, sockets.Admin} {

@@ -41,6 +41,9 @@ var routes = map[string]route{
 	api.RouteStats:   {serve: answer(stats)},
 	api.RouteDoctor:  {serve: answer(doctor)},
 	api.RouteRevoke:  {serve: answer(revoke)},
+	// A canary is no secret, but whoever runs with one is no caller of the policy.
+	api.RouteCanary: {root: true, descriptors: execDescriptors, serve: serveCanary},
+	api.RoutePlaces: {root: true, serve: answer(places)},
 
 	api.RouteSecretSet:    {root: true, descriptors: secretDescriptors, serve: serveSetSecret},
 	api.RouteSecretRotate: {root: true, descriptors: secretDescriptors, serve: serveRotateSecret},
@@ -146,6 +149,17 @@ func revoke(ctx context.Context, c *call, body *api.RevokeRequest) (*api.RevokeR
 
 // errNoID refuses the empty ID, which is a prefix of every other.
 var errNoID = api.BadRequest("`creel ps` lists the IDs", "an ID is empty")
+
+func places(ctx context.Context, c *call, body *api.PlacesRequest) (*api.PlacesReply, error) {
+	planter, ok := c.server.options.Backend.(CanaryPlanter)
+	if !ok {
+		return nil, errNoCanaries
+	}
+	return planter.Places(ctx, body.Policy)
+}
+
+// errNoCanaries refuses what only a supervisor with credentials can do.
+var errNoCanaries = &api.Error{Code: api.CodeUnsupported, Message: "this supervisor plants no canaries"}
 
 func inspect(ctx context.Context, c *call, body *api.IDRequest) (*api.InspectReply, error) {
 	if body.ID == "" {

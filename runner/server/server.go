@@ -68,6 +68,15 @@ type CredentialRevoker interface {
 	RevokeCredentials(ctx context.Context, req *api.RevokeRequest) (*api.RevokeReply, error)
 }
 
+// CanaryPlanter is a Backend that can run a command with a canary in place of
+// each credential, and say where to search for it.
+type CanaryPlanter interface {
+	// ExecCanary is Exec; the caller is uid 0, and need be no caller of the
+	// policy.
+	ExecCanary(ctx context.Context, peer Peer, req *api.CanaryRequest, stdio Stdio, control <-chan api.Control, started func(id string)) (*api.Result, error)
+	Places(ctx context.Context, policy string) (*api.PlacesReply, error)
+}
+
 // PolicyLister is a Backend that can say which policies a caller may run.
 type PolicyLister interface {
 	Policies(ctx context.Context, peer Peer) (*api.PolicyReply, error)

@@ -21,6 +21,11 @@ func (s *Supervisor) admit(peer server.Peer, req *api.ExecRequest, stdio server.
 	if err != nil {
 		return nil, err
 	}
+	return s.prepare(declared, p, peer, req, stdio)
+}
+
+// prepare makes the invocation of a policy, if it can have one.
+func (s *Supervisor) prepare(declared *Declared, p *policy.Policy, peer server.Peer, req *api.ExecRequest, stdio server.Stdio) (*invocation, error) {
 	if err := checkReview(p, declared.Config.Strict); err != nil {
 		return nil, err
 	}

@@ -20,6 +20,9 @@ func (s *Supervisor) fetchCredentials(ctx context.Context, inv *invocation) erro
 	if len(inv.policy.Credentials) == 0 {
 		return nil
 	}
+	if inv.canary != "" {
+		return plantCanaries(inv)
+	}
 	ready := inv.prefetch.take()
 	if ready == nil {
 		ready = &ahead{leases: s.cfg.Leases.Hold(inv.id, inv.policy.Name)}

@@ -20,6 +20,13 @@ func (s *Supervisor) Exec(ctx context.Context, peer server.Peer, req *api.ExecRe
 	control <-chan api.Control, started func(id string)) (*api.Result, error) {
 	defer s.lull.enter()()
 	inv, err := s.admit(peer, req, stdio)
+	return s.run(ctx, inv, err, peer, stdio, control, started)
+}
+
+// run is what Exec does once it has an invocation, or the reason why there is
+// none.
+func (s *Supervisor) run(ctx context.Context, inv *invocation, err error, peer server.Peer, stdio server.Stdio,
+	control <-chan api.Control, started func(id string)) (*api.Result, error) {
 	if err == nil {
 		err = s.reachGateway(ctx, inv)
 	}

@@ -37,6 +37,7 @@ type invocation struct {
 	who     rootfs.Identity
 	created time.Time
 	stdio   server.Stdio
+	canary  string // in all of its credentials; empty, they are the real ones
 
 	// Set by the launch steps, in their order, and used by their undos.
 	done     []step
@@ -158,7 +159,7 @@ func (inv *invocation) describe() api.Sandbox {
 	row := api.Sandbox{
 		ID: inv.id, Policy: inv.policy.Name, State: inv.state, Command: inv.command,
 		Caller: inv.caller, Session: inv.req.Session, Created: inv.created,
-		Engine: string(inv.made), Weaker: inv.policy.Weaker(), Result: inv.result,
+		Engine: string(inv.made), Weaker: inv.policy.Weaker(), Result: inv.result, Canary: inv.canary != "",
 	}
 	if inv.sandbox != nil {
 		row.Pid = inv.sandbox.Pid
