@@ -36,6 +36,7 @@ build: ## build the programs into bin
 	CGO_ENABLED=0 $(GOBUILD) -ldflags '-s -w' -o bin/creel-init ./cmd/creel-init
 	CGO_ENABLED=0 $(GOBUILD) -tags urfave_cli_no_docs -ldflags '-s -w' -o bin/creel-image ./cmd/creel-image
 	CGO_ENABLED=0 $(GOBUILD) -tags urfave_cli_no_docs -ldflags '-s -w' -o bin/creel-check ./cmd/creel-check
+	CGO_ENABLED=0 $(GOBUILD) -tags urfave_cli_no_docs -ldflags '-s -w' -o bin/creel-verify ./cmd/creel-verify
 
 .PHONY: test
 test: ## everything CI runs, installing what is missing first (as root)

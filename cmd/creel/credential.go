@@ -10,10 +10,13 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
+// verifyProgram searches the whole host, as root.
+const verifyProgram = "creel-verify"
+
 func newCredentialCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "credential",
-		Usage: "take back the credentials that commands have",
+		Usage: "take back the credentials that commands have, and show that they leave nothing",
 		Subcommands: []*cli.Command{{
 			Name:      "revoke",
 			Usage:     "revoke the leases of sandboxes now, without ending them; in doubt, do",
@@ -24,7 +27,9 @@ func newCredentialCommand() *cli.Command {
 				program.JSONFlag(),
 			},
 			Action: runRevoke,
-		}},
+		},
+			delegatedPart(verifyProgram, "credential", "verify-no-leak", "run a command with a canary for a credential, and search the host for it; as root"),
+		},
 	}
 }
 

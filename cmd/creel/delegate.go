@@ -24,14 +24,19 @@ func delegated(program string, command *cli.Command, subcommands [][2]string) *c
 	command.SkipFlagParsing = true
 	command.Action = func(c *cli.Context) error { return become(program, command.Name, c.Args().Slice()) }
 	for _, sub := range subcommands {
-		command.Subcommands = append(command.Subcommands, &cli.Command{
-			Name: sub[0], Usage: sub[1], SkipFlagParsing: true,
-			Action: func(c *cli.Context) error {
-				return become(program, command.Name, append([]string{sub[0]}, c.Args().Slice()...))
-			},
-		})
+		command.Subcommands = append(command.Subcommands, delegatedPart(program, command.Name, sub[0], sub[1]))
 	}
 	return command
+}
+
+// delegatedPart is one subcommand that a program of its own does.
+func delegatedPart(program, command, name, usage string) *cli.Command {
+	return &cli.Command{
+		Name: name, Usage: usage, SkipFlagParsing: true,
+		Action: func(c *cli.Context) error {
+			return become(program, command, append([]string{name}, c.Args().Slice()...))
+		},
+	}
 }
 
 // become turns this process into a program, so that signals and exit codes

@@ -28,6 +28,7 @@ func TestDelegatesAreTheProgramsBesideCreel(t *testing.T) {
 		{imageProgram, []string{"image", "push"}, "<image><push>\n"},
 		{imageProgram, []string{"image"}, "<image>\n"},
 		{checkProgram, []string{"policy", "check", "--strict", "a b", "--", "-x"}, "<policy><check><--strict><a b><--><-x>\n"},
+		{verifyProgram, []string{"credential", "verify-no-leak", "--policy", "p", "--", "sh", "-c", "a b"}, "<credential><verify-no-leak><--policy><p><--><sh><-c><a b>\n"},
 		{checkProgram, []string{"policy", "nope"}, "<policy><nope>\n"},
 	} {
 		write(filepath.Join(inPath, c.program), "echo wrong")

@@ -40,7 +40,7 @@ var ImportBans = []ImportBan{
 	},
 	{
 		From: []string{"cmd"}, Not: []string{Module + "/cmd/creel", Module + "/cmd/creeld", Module + "/cmd/creel-init", Module + "/cmd/creel-image",
-			Module + "/cmd/creel-check", Module + "/integration"},
+			Module + "/cmd/creel-check", Module + "/cmd/creel-verify", Module + "/integration"},
 		Reason: "a program shares through runner or cmd/internal/program, so that each links only what it needs",
 	},
 	{
@@ -132,7 +132,8 @@ var CallBans = []CallBan{
 			{"runner/hygiene", "starts the confined search of a workspace"},
 			{"cmd/creel-init", "is PID 1 of a sandbox: starts the command inside it"},
 			{"runner/host", "re-executes creeld into a mount namespace of its own"},
-			{"cmd/creel/delegate.go", "becomes creel-image or creel-check, so that creel links nothing that reads what others wrote"},
+			{"cmd/creel/delegate.go", "becomes creel-image, creel-check or creel-verify, so that creel links nothing that reads what others wrote"},
+			{"runner/leakcheck", "starts its own program, which holds the control, and journalctl; both on the host, for root"},
 			{"runner/server/servertest", "starts the real binaries, for tests only"},
 			{"integration", "tests start the real things"},
 		},
@@ -143,6 +144,7 @@ var CallBans = []CallBan{
 			"syscall.Getenv", "syscall.Environ", "golang.org/x/sys/unix.Getenv", "golang.org/x/sys/unix.Environ"},
 		Except: []Exception{
 			{"cmd/creel", "the user says where the sockets are, and what the terminal is"},
+			{"cmd/creel-verify", "the user says where the sockets are"},
 			{"cmd/creeld", "systemd says where its notify socket, listeners and credentials are"},
 			{"runner/client", "the user says where the sockets are"},
 			{"runner/host", "passes on what systemd told creeld when it re-executes it"},
@@ -208,6 +210,15 @@ var BinaryRules = []BinaryRule{
 			Module + "/runner/server", Module + "/runner/client", Module + "/runner/initproto", "github.com/docker/docker", "github.com/seccomp", "github.com/hashicorp/vault",
 		},
 		Reason: "it reads what others wrote, and needs no secret and no way to the supervisor or to a sandbox",
+	},
+	{
+		Package: Module + "/cmd/creel-verify",
+		Not: []string{
+			Module + "/policy", Module + "/runner/engine", Module + "/runner/supervisor", Module + "/runner/seccomp", Module + "/runner/credential",
+			Module + "/runner/server", Module + "/runner/initproto", Module + "/runner/image",
+			"net/http", "github.com/docker/docker", "github.com/seccomp", "github.com/hashicorp",
+		},
+		Reason: "it runs as root and reads whatever the host holds: it decides nothing, and has no way to a credential",
 	},
 	{
 		Package: Module + "/cmd/creel-init",

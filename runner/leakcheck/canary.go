@@ -1,0 +1,140 @@
+package leakcheck
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Canary is a text that exists nowhere but where somebody put it: 52 letters
+// and digits of base32, which are the same in base64url, in a URL, in JSON and
+// to a shell.
+type Canary string
+
+// NewCanary makes one of 260 random bits.
+func NewCanary() Canary { return Canary(rand.Text() + rand.Text()) }
+
+// String implements fmt.Stringer, so that no message shows a canary.
+func (c Canary) String() string { return "[canary]" }
+
+// form is one way to write a canary.
+type form struct {
+	name string
+	text []byte
+}
+
+// longestForm bounds a form: part of a canary tells as much, and bytes.Index
+// is fast up to 63 bytes.
+const longestForm = 60
+
+// forms are all the ways that are searched for.
+func (c Canary) forms() []form {
+	forms := []form{
+		{"as it is", []byte(c)},
+		{"in lower-case hex", []byte(hex.EncodeToString([]byte(c)))},
+		{"in upper-case hex", []byte(strings.ToUpper(hex.EncodeToString([]byte(c))))},
+	}
+	for before := range 3 {
+		// Characters that the bytes before and after have a part in are cut off.
+		text := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("-", before) + string(c)))
+		first, last := (before*8+5)/6, (before+len(c))/3*4
+		forms = append(forms, form{fmt.Sprintf("in base64, %d bytes into a group", before), []byte(text[first:last])})
+	}
+	for i := range forms {
+		forms[i].text = forms[i].text[:min(len(forms[i].text), longestForm)]
+	}
+	return forms
+}
+
+// sought is what is searched for: the canary in all its forms, and the
+// control as it is.
+type sought struct {
+	canary  []form
+	control []byte
+	// room is used again by each search of a file; it makes a sought one
+	// goroutine's.
+	room []byte
+}
+
+func newSought(canary, control Canary) *sought {
+	return &sought{canary: canary.forms(), control: []byte(control)}
+}
+
+// hit is one form of the canary, and where it begins.
+type hit struct {
+	form   string
+	offset int64
+}
+
+// seen is what a search has found: the first place of each form, and whether
+// the control was there.
+type seen struct {
+	hits    []hit
+	control bool
+	size    int64 // bytes that were searched
+}
+
+// add joins what was found elsewhere in the same thing.
+func (s *seen) add(form string, offset int64) {
+	for _, h := range s.hits {
+		if h.form == form {
+			return
+		}
+	}
+	s.hits = append(s.hits, hit{form, offset})
+}
+
+func (s *sought) in(data []byte) seen {
+	var found seen
+	s.scan(&found, data, 0)
+	return found
+}
+
+func (s *sought) scan(found *seen, data []byte, base int64) {
+	for _, f := range s.canary {
+		if at := bytes.Index(data, f.text); at >= 0 {
+			found.add(f.name, base+int64(at))
+		}
+	}
+	found.control = found.control || bytes.Contains(data, s.control)
+	found.size = base + int64(len(data))
+}
+
+// piece is how much of a file is held at once.
+const piece = 1 << 20
+
+// errTooLong says that a file goes on beyond what may be read of one.
+var errTooLong = errors.New("it is too large to be searched")
+
+// read searches what a reader gives, at most limit bytes. What was found comes
+// with an error too.
+func (s *sought) read(from io.Reader, limit int64) (seen, error) {
+	if s.room == nil {
+		s.room = make([]byte, longestForm+piece)
+	}
+	var found seen
+	kept := 0 // bytes at the front that were searched already
+	for at := int64(0); ; {
+		n, err := from.Read(s.room[kept:])
+		if n > 0 {
+			s.scan(&found, s.room[:kept+n], at-int64(kept))
+			at += int64(n)
+			tail := min(kept+n, longestForm-1)
+			copy(s.room, s.room[kept+n-tail:kept+n])
+			kept = tail
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return found, nil
+		case err != nil:
+			return found, err
+		case at > limit:
+			return found, errTooLong
+		}
+	}
+}
