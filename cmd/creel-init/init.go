@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/initproto"
+	"github.com/creel-sandbox/creel/runner/registers"
 )
 
 // sandbox is what PID 1 knows. Its main goroutine takes the job and sees it to
@@ -112,6 +113,7 @@ func (s *sandbox) employ() error {
 		}
 	}
 	launch := newLaunch(job, stdio, s.files)
+	registers.Clear()
 	defer launch.forget()
 	s.child, err = fork(launch)
 	// Ours would keep the command's readers from seeing an end of file, and a

@@ -6,10 +6,10 @@
 
 // Command creel-init is PID 1 of every sandbox, and forks the process that
 // becomes the sandbox's one command. It imports the standard library (without
-// os, net and fmt, see package initproto), golang.org/x/sys/unix and initproto.
-// It never reads a configuration or an environment, never logs, never runs two
-// commands, and never outlives its control socket. Its one argument, where an
-// engine cannot hand it a descriptor, is the path of that socket.
+// os, net and fmt, see package initproto), golang.org/x/sys, initproto and
+// registers. It never reads a configuration or an environment, never logs, never
+// runs two commands, and never outlives its control socket. Its one argument,
+// where an engine cannot hand it a descriptor, is the path of that socket.
 //
 // It says hello on descriptor 3, opens the declared listeners and hands them
 // over, waits for the one job, forks a child that becomes the command, forwards

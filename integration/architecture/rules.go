@@ -222,7 +222,7 @@ var BinaryRules = []BinaryRule{
 	},
 	{
 		Package: Module + "/cmd/creel-init",
-		Only:    []string{std, "golang.org/x/sys", Module + "/runner/initproto", Module + "/cmd/creel-init"},
+		Only:    []string{std, "golang.org/x/sys", Module + "/runner/initproto", Module + "/runner/registers", Module + "/cmd/creel-init"},
 		Reason:  "it is PID 1 of a sandbox: all it links can be attacked from inside",
 	},
 	{

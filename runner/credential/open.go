@@ -87,6 +87,6 @@ func grow(full *locked.Buffer) (*locked.Buffer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read value: %w", err)
 	}
-	copy(larger.Bytes(), full.Bytes())
+	locked.Move(larger.Bytes(), full.Bytes())
 	return larger, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/creel-sandbox/creel/runner/credential/locked"
 	"github.com/creel-sandbox/creel/runner/credential/redact"
+	"github.com/creel-sandbox/creel/runner/registers"
 )
 
 // The bounds of a value in bytes. One environment string, name included, may
@@ -41,6 +42,7 @@ func newValue(raw *locked.Buffer) (Secret, error) {
 // CheckValue says why a value cannot be delivered as an environment variable
 // and redacted. No error tells more of it than its length.
 func CheckValue(secret Secret) error {
+	defer registers.Clear()
 	value, err := secret.reveal()
 	switch {
 	case err != nil:

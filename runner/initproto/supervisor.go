@@ -22,9 +22,8 @@ const sendTimeout = 5 * time.Second
 // other end may not be sound.
 type Supervisor struct {
 	// Memory gives what Start encodes the job in, which holds the command's
-	// secrets: size bytes, and what to call once they are sent. NewSupervisor
-	// sets it to the heap, where they are cleared then.
-	Memory func(size int) (buffer []byte, free func(), err error)
+	// secrets. NewSupervisor sets it to the heap.
+	Memory func(size int) (Memory, error)
 
 	sock Socket
 	conn *Conn
@@ -34,6 +33,13 @@ type Supervisor struct {
 	tty   bool
 
 	sending sync.Mutex // one frame at a time
+}
+
+// Memory is what one job is encoded in.
+type Memory struct {
+	Bytes []byte
+	// Written is called when the job is in Bytes, and Free when it was sent.
+	Written, Free func()
 }
 
 type supervisorState uint8
@@ -219,10 +225,10 @@ func (s *Supervisor) Start(ctx context.Context, job Job, stdio [3]syscall.Conn) 
 	return nil
 }
 
-// heap is the memory of a session that is given no other.
-func heap(size int) ([]byte, func(), error) {
+// heap is the memory of a session that is given no other; it is cleared.
+func heap(size int) (Memory, error) {
 	buffer := make([]byte, size)
-	return buffer, func() { clear(buffer) }, nil
+	return Memory{Bytes: buffer, Written: func() {}, Free: func() { clear(buffer) }}, nil
 }
 
 // encode gives the frame of a job, and what to call when it is sent.
@@ -231,11 +237,13 @@ func (s *Supervisor) encode(job Job) ([]byte, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	buffer, free, err := s.Memory(headerSize + size)
+	memory, err := s.Memory(headerSize + size)
 	if err != nil {
 		return nil, nil, wrap("encode job", err)
 	}
-	return job.append(appendHeader(buffer[:0], TypeJob, size)), free, nil
+	frame := job.append(appendHeader(memory.Bytes[:0], TypeJob, size))
+	memory.Written()
+	return frame, memory.Free, nil
 }
 
 func (s *Supervisor) started() error {

@@ -199,12 +199,12 @@ func TestCredentialsOfAJobAreInLockedMemoryUntilTheyAreSent(t *testing.T) {
 	if got := string(bytes.Join(list, []byte("|"))); got != "TOKEN=secret-value|OTHER=other-value" {
 		t.Errorf("got %s", got)
 	}
-	frame, free, err := lockedMemory(1000)
+	frame, err := lockedMemory(1000)
 	check(t, err)
-	if got, want := locked.InUse()-before, len("secret-value"+"other-value")*2+len("TOKEN="+"OTHER=")+1000; got != want || len(frame) != 1000 {
+	if got, want := locked.InUse()-before, len("secret-value"+"other-value")*2+len("TOKEN="+"OTHER=")+1000; got != want || len(frame.Bytes) != 1000 {
 		t.Errorf("%d bytes of locked memory are in use, want %d", got, want)
 	}
-	free()
+	frame.Free()
 	all.free()
 	credential.DestroyAll(secrets)
 	if got := locked.InUse(); got != before {

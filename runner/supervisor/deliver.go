@@ -3,6 +3,8 @@ package supervisor
 import (
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/credential/locked"
+	"github.com/creel-sandbox/creel/runner/initproto"
+	"github.com/creel-sandbox/creel/runner/registers"
 )
 
 // entries are the environment strings of credentials, in locked memory.
@@ -18,8 +20,8 @@ func newEntries(secrets []credential.Resolved) (entries, error) {
 			all.free()
 			return nil, err
 		}
-		copy(entry.Bytes(), secret.Env+"=")
-		copy(entry.Bytes()[len(secret.Env)+1:], value)
+		name := copy(entry.Bytes(), secret.Env+"=")
+		locked.Move(entry.Bytes()[name:], value)
 		all = append(all, entry)
 	}
 	return all, nil
@@ -41,10 +43,10 @@ func (e entries) free() {
 }
 
 // lockedMemory is what a job that has credentials is encoded in.
-func lockedMemory(size int) ([]byte, func(), error) {
+func lockedMemory(size int) (initproto.Memory, error) {
 	buffer, err := locked.New(size)
 	if err != nil {
-		return nil, nil, err
+		return initproto.Memory{}, err
 	}
-	return buffer.Bytes(), buffer.Free, nil
+	return initproto.Memory{Bytes: buffer.Bytes(), Written: registers.Clear, Free: buffer.Free}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/credential/locked"
 	"github.com/creel-sandbox/creel/runner/credential/redact"
+	"github.com/creel-sandbox/creel/runner/registers"
 )
 
 // output connects the command's stdout and stderr with the caller's pipes.
@@ -47,7 +48,9 @@ func (s *Supervisor) connectOutput(_ context.Context, inv *invocation) (err erro
 		}
 	}()
 	if out.limited || inv.policy.Logs.Keep > 0 || len(inv.secrets) > 0 {
-		if out.matcher, err = credential.NewMatcher(inv.secrets); err != nil {
+		out.matcher, err = credential.NewMatcher(inv.secrets)
+		registers.Clear()
+		if err != nil {
 			return err
 		}
 		if err := out.interpose(inv); err != nil {
@@ -171,14 +174,24 @@ func (o *output) move(from, to *os.File, name string, inv *invocation, buffer *l
 		o.copy(sink, from, nil)
 		return
 	}
-	redactor := redact.NewRedactor(sink, o.matcher)
-	o.copy(redactor, from, buffer.Bytes())
+	redactor := redact.NewRedactor(forgetful{sink}, o.matcher)
+	o.copy(forgetful{redactor}, from, buffer.Bytes())
 	// An error says that the caller is gone: there is nobody to tell.
 	if reason := inv.stopped(); reason == "" || reason == api.ReasonExited {
 		_ = redactor.Close()
 	} else {
 		_ = redactor.Cut()
 	}
+}
+
+// forgetful leaves nothing in registers: neither what was handled before a
+// write, which may wait, nor what the write itself handled.
+type forgetful struct{ io.Writer }
+
+func (w forgetful) Write(p []byte) (int, error) {
+	registers.Clear()
+	defer registers.Clear()
+	return w.Writer.Write(p)
 }
 
 // copy ends when the command has closed its end, the limit is reached, or

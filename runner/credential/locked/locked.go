@@ -3,7 +3,7 @@
 // (MADV_DONTDUMP), and that a fork finds empty (MADV_WIPEONFORK, madvise(2)).
 // What is given back is zeroed at once.
 //
-// It imports the standard library and golang.org/x/sys. It never returns
+// It imports registers, the standard library and golang.org/x/sys. It never returns
 // memory that lacks one of these, and never gives pages back with something in
 // them.
 //
@@ -39,6 +39,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/registers"
 )
 
 // Limit bounds all locked memory of the process, in bytes: that of 1,024
@@ -99,8 +101,15 @@ func Copy(b []byte) (*Buffer, error) {
 	if err != nil {
 		return nil, err
 	}
-	copy(buffer.bytes, b)
+	Move(buffer.bytes, b)
 	return buffer, nil
+}
+
+// Move copies from into to, of which it returns how many bytes, and leaves none
+// of them in registers.
+func Move(to, from []byte) int {
+	defer registers.Clear()
+	return copy(to, from)
 }
 
 // take gives a slot, or pages, of at least size bytes.
