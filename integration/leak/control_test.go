@@ -28,6 +28,7 @@ func TestSearchFindsWhatReachedTheDisk(t *testing.T) {
 		{"a file deleted before it was written", func(t *testing.T, c canary) { writeAndDelete(t, string(c)) }},
 		{"the environment in a bundle of runc", runWithRunc},
 		{"a core file", dumpCore},
+		{"what gcore writes", dumpByGcore},
 	} {
 		t.Run(control.name, func(t *testing.T) {
 			c := newCanary()

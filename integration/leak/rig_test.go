@@ -29,6 +29,9 @@ type rig struct {
 // credentialsDir is where systemd would have put credentials: in memory.
 const credentialsDir = vaultDir + "/credentials"
 
+// crashDir is the working directory of all that a test starts.
+const crashDir = "/var/tmp"
+
 // helper is a credential helper. It takes the value from the same memory, and
 // does what its argument says.
 const helper = `#!/bin/sh
@@ -62,7 +65,10 @@ func start(t *testing.T, o testrig.Options) *rig {
 	digest := sha256.Sum256([]byte(helped + " " + given))
 	more := o.Policy
 	o.Policy = more + strings.Replace(credentials, "%", "print", 1)
-	o.Env, o.Args, o.Log, o.Binaries = []string{"CREDENTIALS_DIRECTORY=" + credentialsDir}, []string{"--debug"}, log, *binaries
+	// A crash tells all that it can, and where it happens is on the disk.
+	o.Env = []string{"CREDENTIALS_DIRECTORY=" + credentialsDir, "GOTRACEBACK=crash"}
+	o.Args, o.Log, o.Binaries = []string{"--debug"}, log, *binaries
+	t.Chdir(crashDir)
 	r := &rig{canary: c, marker: newCanary(), digest: hex.EncodeToString(digest[:]), Rig: testrig.Start(t, o)}
 	r.WritePolicy("failing", r.PolicyText("failing", more+strings.Replace(credentials, "%", "fail", 1)))
 	r.Reload()

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -64,6 +67,41 @@ func (c canary) in(data []byte) []string {
 	for _, f := range c.forms() {
 		if at := bytes.Index(data, f.text); at >= 0 {
 			found = append(found, fmt.Sprintf("%s, at byte %d, after %q", f.name, at, data[max(0, at-64):at]))
+		}
+	}
+	return found
+}
+
+// fragment is the length of a part of a canary that tells something of it, in
+// bytes: that of the smallest vector register.
+const fragment = 16
+
+// inPart tells which fragment of the canary data holds, or none.
+func (c canary) inPart(data []byte) string {
+	for at := range len(c) - fragment + 1 {
+		if part := string(c[at : at+fragment]); bytes.Contains(data, []byte(part)) {
+			return part
+		}
+	}
+	return ""
+}
+
+// word is a number of a trace: an argument or a register.
+var word = regexp.MustCompile(`0x[0-9a-f]{9,16}\b`)
+
+// inWords names the numbers of a trace that are bytes of the canary in either
+// order; five bytes are the fewest that are not there by chance.
+func (c canary) inWords(trace string) []string {
+	var found []string
+	for _, text := range word.FindAllString(trace, -1) {
+		number, err := strconv.ParseUint(text[2:], 16, 64)
+		if err != nil {
+			continue
+		}
+		big := bytes.TrimLeft(binary.BigEndian.AppendUint64(nil, number), "\x00")
+		little := bytes.TrimRight(binary.LittleEndian.AppendUint64(nil, number), "\x00")
+		if strings.Contains(string(c), string(big)) || strings.Contains(string(c), string(little)) {
+			found = append(found, text)
 		}
 	}
 	return found

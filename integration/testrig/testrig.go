@@ -170,7 +170,14 @@ func (r *Rig) StopSupervisor() {
 func (r *Rig) KillSupervisor() {
 	r.t.Helper()
 	check(r.t, r.creeld.Process.Kill())
-	_ = r.creeld.Wait() // says "killed"
+	r.AwaitSupervisor()
+}
+
+// AwaitSupervisor returns once creeld has ended by what was done to it.
+func (r *Rig) AwaitSupervisor() {
+	r.t.Helper()
+	r.Eventually("creeld has ended", func() bool { return zombie(r.Pid()) })
+	_ = r.creeld.Wait() // says how
 	r.creeld = nil
 }
 
