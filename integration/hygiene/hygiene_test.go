@@ -96,8 +96,10 @@ func TestNoCommandRunsBesideACredential(t *testing.T) {
 	wantRefused(t, r, "leaked:1: rule github-pat")
 }
 
-func TestNoCommandRunsBesideACredentialInTheHistory(t *testing.T) {
-	r := start(t, "{secrets: refuse}")
+// repository makes a repository of the workspace, and gives what runs git in
+// it.
+func repository(t *testing.T, r *testrig.Rig) func(args ...string) {
+	t.Helper()
 	git := func(args ...string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "safe.directory=*"}, args...)...)
@@ -109,6 +111,12 @@ func TestNoCommandRunsBesideACredentialInTheHistory(t *testing.T) {
 		}
 	}
 	git("init", "-q")
+	return git
+}
+
+func TestNoCommandRunsBesideACredentialInTheHistory(t *testing.T) {
+	r := start(t, "{secrets: refuse}")
+	git := repository(t, r)
 	write(t, filepath.Join(r.Workspace, "conf"), "nothing\n")
 	git("add", "-A")
 	git("commit", "-q", "-m", "one")
@@ -117,4 +125,124 @@ func TestNoCommandRunsBesideACredentialInTheHistory(t *testing.T) {
 	git("commit", "-q", "-a", "-m", "two")
 	git("revert", "--no-edit", "HEAD")
 	wantRefused(t, r, r.Workspace+"/.git: commit ", ":conf:2: rule github-pat")
+}
+
+func TestFilesOfOpenClawAreSearchedThoughTheSandboxCannotReadThem(t *testing.T) {
+	state := t.TempDir()
+	config := filepath.Join(state, "openclaw.json")
+	check(t, os.WriteFile(config, []byte("{}\n"), 0o600))
+	r := start(t, "{secrets: refuse, files: ["+config+"]}")
+	wantRun(t, r)
+	check(t, os.WriteFile(config, []byte("{\n\"apiKey\": \""+token+"\"}\n"), 0o600))
+	wantRefused(t, r, config+":2: rule ")
+	check(t, os.Remove(config)) // a name that is wrong must not pass for clean
+	wantRefused(t, r, config, "no such file")
+	check(t, os.WriteFile(config, []byte("{}\n"), 0o600))
+	wantRun(t, r)
+}
+
+func TestWarningsAreToldAndTheCommandRuns(t *testing.T) {
+	r := start(t, "{secrets: warn}")
+	path := filepath.Join(r.Workspace, "MEMORY.md")
+	write(t, path, token+"\n"+managed+"\n")
+	wantRun(t, r)
+	for name, told := range map[string]string{"journal": r.Log(), "ps": r.Creel("ps").Stderr, "doctor": r.Creel("doctor").Stdout} {
+		if !strings.Contains(told, path+":1") || strings.Contains(told, token[4:]) || strings.Contains(told, managed) {
+			t.Errorf("%s: %s", name, told)
+		}
+	}
+	check(t, os.Remove(path))
+	wantRun(t, r)
+	if told := r.Creel("ps").Stderr; strings.Contains(told, path) {
+		t.Errorf("ps still tells: %s", told)
+	}
+	if told := r.Creel("doctor").Stdout; !strings.Contains(told, "no credential in 0 files") {
+		t.Errorf("doctor: %s", told)
+	}
+}
+
+func TestAllowedFindingsDoNotRefuse(t *testing.T) {
+	r := start(t, "{secrets: refuse}")
+	write(t, filepath.Join(r.Workspace, "example"), token+"\n")
+	wantRefused(t, r, "fingerprint ")
+	_, after, _ := strings.Cut(r.Shell("true").Stderr, "fingerprint ")
+	allow := func(until string) {
+		t.Helper()
+		r.WritePolicy("exec-default", r.PolicyText("exec-default",
+			"hygiene: {secrets: refuse, allow: [{fingerprint: \""+after[:16]+"\", reason: the tests, until: "+until+"}]}"))
+		r.Reload()
+	}
+	allow("2099-01-01")
+	wantRun(t, r)
+	write(t, filepath.Join(r.Workspace, "elsewhere"), token+"\n") // the same text
+	wantRun(t, r)
+	other := strings.Replace(token, "R7x", "Q8y", 1)
+	write(t, filepath.Join(r.Workspace, "other"), other+"\n")
+	wantRefused(t, r, "other:1: rule github-pat")
+	check(t, os.Remove(filepath.Join(r.Workspace, "other")))
+	allow("2020-01-01")
+	wantRefused(t, r, "example:1: rule github-pat")
+}
+
+func TestFileThatACommandClosedIsNotPassedOver(t *testing.T) {
+	r := start(t, "{secrets: refuse}")
+	path := filepath.Join(r.Workspace, "roots")
+	check(t, os.WriteFile(path, []byte(token), 0o600)) // the sandbox cannot read it either
+	wantRun(t, r)
+	if got := r.Shell("echo text > own && chmod 0 own"); got.Code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	wantRefused(t, r, filepath.Join(r.Workspace, "own")+": not searched: cannot be read")
+	check(t, os.Chmod(filepath.Join(r.Workspace, "own"), 0o600))
+	wantRun(t, r)
+}
+
+func TestWhatWasSearchedIsKnownAfterARestart(t *testing.T) {
+	r := start(t, "{secrets: refuse}")
+	wantRun(t, r)
+	memories, err := filepath.Glob(filepath.Join(r.Dir, "state/hygiene/*"))
+	check(t, err)
+	if len(memories) != 1 {
+		t.Fatalf("%d memories", len(memories))
+	}
+	for _, path := range append(memories, filepath.Dir(memories[0])) {
+		info, err := os.Stat(path)
+		check(t, err)
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v", path, info.Mode())
+		}
+	}
+	r.StopSupervisor()
+	write(t, filepath.Join(r.Workspace, "new"), token+"\n")
+	r.StartSupervisor()
+	wantRefused(t, r, "new:1: rule github-pat")
+}
+
+func TestPolicyCheckTellsOfCredentials(t *testing.T) {
+	r := start(t, "{secrets: refuse}")
+	file := filepath.Join(r.Policies, "exec-default.yaml")
+	if got := r.Creel("policy", "check", file); got.Code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	path := filepath.Join(r.Workspace, "MEMORY.md")
+	write(t, path, token+"\n")
+	got := r.Creel("policy", "check", file)
+	if got.Code != 1 || !strings.Contains(got.Stdout, path+":1: rule github-pat, fingerprint ") || strings.Contains(got.Stdout, token[4:]) {
+		t.Errorf("%+v", got)
+	}
+	r.WritePolicy("plain", r.PolicyText("plain", ""))
+	plain := filepath.Join(r.Policies, "plain.yaml")
+	if got := r.Creel("policy", "check", plain); got.Code != 0 || strings.Contains(got.Stdout, path) {
+		t.Errorf("of a policy that does not ask for it: %+v", got)
+	}
+	if got := r.Creel("policy", "check", "--search", plain); got.Code != 0 || !strings.Contains(got.Stdout, path+":1: rule github-pat") {
+		t.Errorf("with --search: %+v", got)
+	}
+	as := r.CommandAs(testrig.User, testrig.User, "policy", "check", file)
+	program, err := os.ReadFile(filepath.Join(testrig.Binaries(t), "creel-check"))
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(r.Dir, "creel-check"), program, 0o755))
+	if got := r.Run(as); got.Code != 0 || !strings.Contains(got.Stdout, "not searched") {
+		t.Errorf("as another user: %+v", got)
+	}
 }

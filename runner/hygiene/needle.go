@@ -1,6 +1,7 @@
 package hygiene
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -8,6 +9,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -16,6 +18,7 @@ import (
 const Window = 8
 
 // MaxNeedle is the most bytes a needle has: a value of 64 KiB in hexadecimal.
+// In a longer form a value is not looked for.
 const MaxNeedle = 128 << 10
 
 // Needles recognise values without saying what they are. Whoever has them can
@@ -45,8 +48,8 @@ func NewKeyring() *Keyring {
 	return &Keyring{key}
 }
 
-// Hash makes the needles of one value in its plain, base64 and hexadecimal
-// forms. It does not keep the value.
+// Hash makes the needles of one value, in each of its forms. It does not keep
+// the value.
 func (k *Keyring) Hash(value []byte) []Needle {
 	n := Needles{Key: k.key}
 	roll := n.Rolling()
@@ -73,11 +76,27 @@ func (k *Keyring) Needles(values ...[]Needle) Needles {
 	return n
 }
 
-// forms are the ways in which a file may hold a value: as it is, in base64
-// (RFC 4648) wherever in a longer text it begins, and in hexadecimal. They are
-// copies.
+// forms are the ways in which a file may hold a value: as it is, with line ends
+// of the other kind, in JSON (RFC 8259) and URLs (RFC 3986), in hexadecimal, and
+// in base64 (RFC 4648) wherever in a longer text it begins. They are copies.
 func forms(value []byte) [][]byte {
 	out := [][]byte{slices.Clone(value), hex.AppendEncode(nil, value)}
+	add := func(text []byte) {
+		if slices.ContainsFunc(out, func(other []byte) bool { return bytes.Equal(other, text) }) {
+			clear(text)
+			return
+		}
+		out = append(out, text)
+	}
+	add(bytes.ReplaceAll(value, []byte("\n"), []byte("\r\n")))
+	add(bytes.ToUpper(out[1]))
+	add(escape(value, func(b byte) string { return jsonEscapes[b] }))
+	add(escape(value, func(b byte) string {
+		if b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || bytes.IndexByte([]byte("-._~"), b) >= 0 {
+			return ""
+		}
+		return fmt.Sprintf("%%%02X", b)
+	}))
 	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
 		for shift := range 3 {
 			whole := append(make([]byte, shift, shift+len(value)), value...)
@@ -86,10 +105,22 @@ func forms(value []byte) [][]byte {
 			clear(whole)
 			// The first and the last characters depend on the neighbours too.
 			first := (shift*8 + 5) / 6
-			text = text[first : (shift+len(value))*8/6]
-			if !slices.ContainsFunc(out, func(other []byte) bool { return string(other) == string(text) }) {
-				out = append(out, text)
-			}
+			add(text[first : (shift+len(value))*8/6])
+		}
+	}
+	return out
+}
+
+var jsonEscapes = map[byte]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`}
+
+// escape replaces the bytes that have an escape, in a copy that never moves.
+func escape(value []byte, escapeOf func(byte) string) []byte {
+	out := make([]byte, 0, 3*len(value))
+	for _, b := range value {
+		if e := escapeOf(b); e != "" {
+			out = append(out, e...)
+		} else {
+			out = append(out, b)
 		}
 	}
 	return out

@@ -9,6 +9,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/hygiene"
+	"github.com/creel-sandbox/creel/runner/rootfs"
 )
 
 // searchWorkspaces has the workspaces of a policy searched for credentials
@@ -19,9 +20,7 @@ func (s *Supervisor) searchWorkspaces(ctx context.Context, inv *invocation) erro
 		return nil
 	}
 	s.learnKept(ctx)
-	result, err := s.cfg.Hygiene.Check(ctx, hygiene.Subject{Policy: inv.policy, UID: inv.who.UID, GID: inv.who.GID})
-	told := foul(inv.policy.Name, result, err)
-	s.noteHygiene(inv.policy.Name, told)
+	_, told := s.search(ctx, inv.policy, inv.who)
 	if told == nil {
 		return nil
 	}
@@ -33,17 +32,30 @@ func (s *Supervisor) searchWorkspaces(ctx context.Context, inv *invocation) erro
 	return told
 }
 
+// search has a policy's workspaces searched, and remembers for ps what is wrong
+// with them.
+func (s *Supervisor) search(ctx context.Context, p *policy.Policy, who rootfs.Identity) (*hygiene.Result, *api.Error) {
+	result, err := s.cfg.Hygiene.Check(ctx, hygiene.Subject{Policy: p, UID: who.UID, GID: who.GID})
+	told := foul(p.Name, result, err)
+	if told == nil {
+		s.foul.Delete(p.Name)
+	} else {
+		s.foul.Store(p.Name, told.Message)
+	}
+	return result, told
+}
+
 // maxTold bounds the findings that an error lists.
 const maxTold = 20
 
 // foul says what is wrong with a policy's workspaces, or nil.
 func foul(name string, result *hygiene.Result, err error) *api.Error {
-	told := &api.Error{Code: "hygiene", ExitCode: api.ExitFailed, Hint: "as root, creel policy check tells more"}
+	told := &api.Error{Code: "hygiene", ExitCode: api.ExitFailed, Hint: "creel doctor tells all, and so does creel policy check, as root"}
 	switch {
 	case err != nil:
 		told.Message = fmt.Sprintf("policy %s: its workspaces could not be searched for credentials: %v", name, err)
 	case len(result.Findings) > 0:
-		told.Message = fmt.Sprintf("policy %s: there are credentials where its sandbox can read them: %s", name, strings.Join(result.Findings[:1], ""))
+		told.Message = fmt.Sprintf("policy %s: there are credentials where its sandbox can read them: %s", name, result.Findings[0])
 		told.Hint = "take them out, of the Git history too, and make new ones in their place; what is no credential in use can be listed in hygiene.allow"
 	case len(result.Uncovered) > 0:
 		told.Message = fmt.Sprintf("policy %s: not all of its workspaces could be searched for credentials: %s", name, result.Uncovered[0])
@@ -59,15 +71,6 @@ func foul(name string, result *hygiene.Result, err error) *api.Error {
 	return told
 }
 
-// noteHygiene remembers what was wrong last, for ps.
-func (s *Supervisor) noteHygiene(name string, told *api.Error) {
-	if told == nil {
-		s.foul.Delete(name)
-		return
-	}
-	s.foul.Store(name, told.Message)
-}
-
 // hygieneNotices say what the last search of each policy's workspaces found.
 func (s *Supervisor) hygieneNotices() []string {
 	declared := s.declared.Load()
@@ -79,6 +82,43 @@ func (s *Supervisor) hygieneNotices() []string {
 		}
 	}
 	return notices
+}
+
+// hygieneFindings tell of the workspaces of each policy that has them searched.
+func (s *Supervisor) hygieneFindings(ctx context.Context) []api.Finding {
+	ctx, cancel := context.WithTimeoutCause(ctx, examineTimeout, fmt.Errorf("no answer within %s", examineTimeout))
+	defer cancel()
+	declared := s.declared.Load()
+	var findings []api.Finding
+	for _, name := range declared.Policies.Names() {
+		of, _ := declared.Policies.Get(name)
+		if of.Hygiene == nil {
+			continue
+		}
+		finding := api.Finding{Name: "workspaces of " + name, Level: levelError}
+		who, err := s.users.identify(of.User)
+		if err != nil {
+			finding.Detail = err.Error()
+			findings = append(findings, finding)
+			continue
+		}
+		s.learnKept(ctx)
+		result, told := s.search(ctx, of, who)
+		switch {
+		case told == nil:
+			finding.Level = levelOK
+			finding.Detail = fmt.Sprintf("no credential in %d files, and none in the Git objects among them", result.Count.Files)
+		case result == nil:
+			finding.Detail = told.Message
+		default:
+			finding.Detail, finding.Hint = strings.Join(told.Details, "; "), told.Hint
+		}
+		if told != nil && of.Hygiene.Secrets == policy.HygieneWarn {
+			finding.Level = levelWarning
+		}
+		findings = append(findings, finding)
+	}
+	return findings
 }
 
 // beginHygiene has everything that policies ask for searched ahead of their

@@ -87,6 +87,9 @@ func (s *Store) info(r *record) Info {
 	return Info{Name: r.Name, Created: r.Created, Rotated: r.Rotated, Age: age, Overdue: age > MaxAge || age < -clockSlack}
 }
 
+// KeepsValues implements credential.Keeper.
+func (*Store) KeepsValues() {}
+
 // Fetch opens the secret that the reference names, as it is now.
 func (s *Store) Fetch(_ context.Context, ask credential.Ask) (credential.Grant, error) {
 	name := ask.Reference
