@@ -5,32 +5,33 @@ import "bytes"
 // Digits may be wrapped in lines of at least minWidth characters, each
 // indented by at most maxIndent blanks.
 const (
-	minWidth  = 48
+	minWidth  = 60
 	maxIndent = 16
 )
 
 // digits follows what hexadecimal and base64 have in common.
 type digits struct {
-	values  *[256]int8 // of the digits; -1: it is none
 	readers []tracker
 	count   uint // digits since the beginning
 	// previous is the last of them, at last.
 	previous int
 	last     int64
-	column   int // characters since the last line end, at most minWidth
+	line     int64 // where the current line began, or before
 
-	// Of the end of a line between two digits:
+	// Between two digits: whether a carriage return or the end of a line, and
+	// how much of an indent, was read.
 	cr, open bool
 	indent   int
 }
 
-// skip says whether c belongs to the end of a full line or to the indent of
-// the next.
-func (d *digits) skip(c byte) bool {
+// skip says whether c, which is at pos, belongs to the end of a full line or to
+// the indent of the next.
+func (d *digits) skip(c byte, pos int64) bool {
+	full := pos-d.line >= minWidth
 	switch {
-	case c == '\n' && (d.cr || !d.open && d.column >= minWidth):
+	case c == '\n' && (d.cr || !d.open && full):
 		d.cr, d.open, d.indent = false, true, 0
-	case c == '\r' && !d.cr && !d.open && d.column >= minWidth:
+	case c == '\r' && !d.cr && !d.open && full:
 		d.cr = true
 	case d.open && (c == ' ' || c == '\t') && d.indent < maxIndent:
 		d.indent++
@@ -40,26 +41,22 @@ func (d *digits) skip(c byte) bool {
 	return true
 }
 
-// next takes in one character. It is a digit, the digit-th after others, or it
-// is none.
-func (d *digits) next(c byte) (digit int) {
-	digit = int(d.values[c])
-	if digit < 0 {
-		if d.count > 0 && !d.skip(c) {
-			d.reset()
-		}
-	} else if d.cr || d.open {
-		if d.cr {
-			d.reset()
-		}
-		d.open = false
+// other takes in a character that is no digit.
+func (d *digits) other(c byte, pos int64) {
+	if d.count > 0 && !d.skip(c, pos) {
+		d.reset()
 	}
 	if c == '\n' {
-		d.column = 0
-	} else if d.column < minWidth {
-		d.column++
+		d.line = pos + 1
 	}
-	return digit
+}
+
+// resume is called before a digit that comes after a line end.
+func (d *digits) resume() {
+	if d.cr {
+		d.reset()
+	}
+	d.open = false
 }
 
 func (d *digits) reset() {
@@ -74,13 +71,9 @@ func (d *digits) end(*Redactor) { d.reset() }
 func (d *digits) jump(r *Redactor, from, to int) int {
 	near := r.p[max(from, to-minWidth):to]
 	if newline := bytes.LastIndexByte(near, '\n'); newline >= 0 {
-		d.column = len(near) - newline - 1
-	} else {
-		d.column = min(d.column+to-from, minWidth)
+		d.line = r.base + int64(to-len(near)+newline+1)
 	}
-	if to > from {
-		d.reset()
-	}
+	d.reset()
 	return to
 }
 
@@ -90,7 +83,7 @@ func (d *digits) trackers() []tracker { return d.readers }
 type hexadecimal struct{ digits }
 
 func newHexadecimal() hexadecimal {
-	return hexadecimal{digits{values: &nibbles, readers: make([]tracker, 2)}}
+	return hexadecimal{digits{readers: make([]tracker, 2)}}
 }
 
 func (h *hexadecimal) read(r *Redactor, from, until int) int {
@@ -98,11 +91,14 @@ func (h *hexadecimal) read(r *Redactor, from, until int) int {
 		if i >= until && idle(h.readers) && !h.begins(r.matcher) {
 			return i
 		}
-		digit := h.next(r.p[i])
+		pos, digit := r.base+int64(i), int(nibbles[r.p[i]])
 		if digit < 0 {
+			h.other(r.p[i], pos)
 			continue
 		}
-		pos := r.base + int64(i)
+		if h.open || h.cr {
+			h.resume()
+		}
 		if h.count > 0 {
 			h.readers[h.count&1].feed(r, byte(h.previous<<4|digit), h.last, pos+1)
 		}
@@ -129,7 +125,7 @@ func (h *hexadecimal) from(m *Matcher, before int64) int64 {
 type radix64 struct{ digits }
 
 func newRadix64() radix64 {
-	return radix64{digits{values: &sextets, readers: make([]tracker, 4)}}
+	return radix64{digits{readers: make([]tracker, 4)}}
 }
 
 func (b *radix64) read(r *Redactor, from, until int) int {
@@ -137,11 +133,14 @@ func (b *radix64) read(r *Redactor, from, until int) int {
 		if i >= until && idle(b.readers) && !b.begins(r.matcher) {
 			return i
 		}
-		digit := b.next(r.p[i])
+		pos, digit := r.base+int64(i), int(sextets[r.p[i]])
 		if digit < 0 {
+			b.other(r.p[i], pos)
 			continue
 		}
-		pos := r.base + int64(i)
+		if b.open || b.cr {
+			b.resume()
+		}
 		if b.count > 0 {
 			both := b.previous<<6 | digit
 			// The digit is the second of one group, the third of another, the fourth
@@ -170,7 +169,8 @@ func (b *radix64) from(m *Matcher, before int64) int64 {
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-// sextets are the values of the digits of either alphabet (RFC 4648).
+// sextets are the values of the digits of either alphabet (RFC 4648); -1: it is
+// none.
 var sextets = func() (of [256]int8) {
 	for c := range of {
 		of[c] = -1

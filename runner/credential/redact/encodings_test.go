@@ -146,7 +146,7 @@ func anyBase64(random *rand.Rand, v string) string {
 
 // wrap breaks lines as base64(1), PEM and xxd -p do.
 func wrap(random *rand.Rand, digits string) string {
-	width := []int{48, 60, 64, 76}[random.IntN(4)]
+	width := []int{60, 64, 76}[random.IntN(3)]
 	end := []string{"\n", "\r\n", "\n    "}[random.IntN(3)]
 	var out strings.Builder
 	for len(digits) > width {
@@ -156,7 +156,8 @@ func wrap(random *rand.Rand, digits string) string {
 	return "\n" + out.String() + digits + "\n"
 }
 
-// noise is what output is made of besides.
+// noise is what output is made of besides. It does not end in the beginning of
+// an escape, to which the value after it would belong.
 func noise(random *rand.Rand) string {
 	switch random.IntN(4) {
 	case 0:
@@ -164,7 +165,7 @@ func noise(random *rand.Rand) string {
 		for i := range b {
 			b[i] = byte(random.IntN(256))
 		}
-		return string(b)
+		return string(b) + "--"
 	case 1:
 		return strings.Repeat(`C:\\new\u0041'\''%2f+"'"`, 1+random.IntN(3))
 	case 2:

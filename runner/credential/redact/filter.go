@@ -63,8 +63,9 @@ const (
 	// slack is how much behind the beginning of a window is read at once.
 	slack = 8
 
-	skipBits = 14
-	lower    = 0x2020202020202020 // the bits that tell the case of letters
+	skipBits  = 14
+	skipShift = 9
+	lower     = 0x2020202020202020 // the bits that tell the case of letters
 )
 
 // anchor is a text and how far before it the value may begin.
@@ -194,7 +195,8 @@ func (f *filter) fill(anchors []anchor) {
 
 // hash takes the lower 3 of 4 bytes.
 func hash(four uint32) int {
-	return int((four | lower&0xffffffff) << 8 * 2654435761 >> (32 - skipBits))
+	four = (four | lower&0xffffffff) << 8
+	return int((four ^ four<<skipShift) >> (32 - skipBits))
 }
 
 // head is where one that begins like eight stands in the table; a free place,
@@ -215,24 +217,54 @@ func (f *filter) head(eight uint64) *head {
 // there may have its anchor in the next.
 func (f *filter) tail(of family) int { return f.reach[of] + f.window + slack }
 
-// search adds the places in p where an anchor seems to be.
-func (f *filter) search(p []byte, hits []hit) []hit {
+// search adds the places in p where an anchor seems to be, first to last. It
+// goes through both halves of p at once, since each step in one waits for what
+// memory says of the last.
+func (f *filter) search(p []byte, hits *[2][]hit) {
+	hits[0], hits[1] = hits[0][:0], hits[1][:0]
 	if f.window == 0 {
-		return hits
+		return
 	}
-	last := f.window - minWindow
-	end := len(p) - slack - minWindow
-	for at := last; at <= end; {
-		if skip := f.skip[hash(binary.LittleEndian.Uint32(p[at:]))]; skip != 0 {
-			at += int(skip)
-			continue
+	skips := f.skip
+	at := f.window - minWindow        // where the last 3 characters of a window are
+	end := len(p) - slack - minWindow // where they may be
+	half := max(at, end/2)
+	first, second := at, half
+	for first < half && second <= end {
+		skip1 := skips[hash(binary.LittleEndian.Uint32(p[first:]))]
+		skip2 := skips[hash(binary.LittleEndian.Uint32(p[second:]))]
+		if skip1 == 0 {
+			f.check(p, first-at, &hits[0])
+			skip1 = 1
 		}
-		if h := f.head(binary.LittleEndian.Uint64(p[at-last:])); h.text != 0 {
-			hits = append(hits, hit{at - last, &h.of})
+		if skip2 == 0 {
+			f.check(p, second-at, &hits[1])
+			skip2 = 1
 		}
-		at++
+		first += int(skip1)
+		second += int(skip2)
 	}
-	return hits
+	f.searchOn(p, first, half-1, &hits[0])
+	f.searchOn(p, second, end, &hits[1])
+}
+
+// searchOn goes on from one place to another.
+func (f *filter) searchOn(p []byte, from, to int, hits *[]hit) {
+	for from <= to {
+		skip := f.skip[hash(binary.LittleEndian.Uint32(p[from:]))]
+		if skip == 0 {
+			f.check(p, from-f.window+minWindow, hits)
+			skip = 1
+		}
+		from += int(skip)
+	}
+}
+
+// check adds a place if the window there begins as an anchor does.
+func (f *filter) check(p []byte, at int, hits *[]hit) {
+	if h := f.head(binary.LittleEndian.Uint64(p[at:])); h.text != 0 {
+		*hits = append(*hits, hit{at, &h.of})
+	}
 }
 
 func (f *filter) destroy() {

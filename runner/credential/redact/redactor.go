@@ -43,7 +43,7 @@ type Redactor struct {
 	p       []byte   // the current write
 	held    []byte   // what was held back before it
 	out     []byte   // gathered
-	hits    []hit    // in the current write
+	hits    [2][]hit // in the halves of the current write
 	fresh   []region // found in it
 }
 
@@ -172,7 +172,7 @@ func extend(to, more []byte) []byte {
 
 // scan runs the readings over the write, past what the filter excludes.
 func (r *Redactor) scan() {
-	r.hits = r.matcher.filter.search(r.p, r.hits[:0])
+	r.matcher.filter.search(r.p, &r.hits)
 	for of, reading := range r.readings() {
 		r.scanAs(family(of), reading)
 	}
@@ -184,20 +184,22 @@ func (r *Redactor) scanAs(of family, reading reading) {
 	if f.window == 0 {
 		last = 0
 	}
-	hits := r.hits
-	for i := reading.read(r, 0, 0); i < len(r.p); {
-		for len(hits) > 0 && (hits[0].at < i || !hits[0].of[of]) {
-			hits = hits[1:]
+	i := reading.read(r, 0, 0)
+	for _, hits := range r.hits {
+		for _, hit := range hits {
+			if hit.at < i || !hit.of[of] {
+				continue
+			}
+			if to := min(last, hit.at-f.reach[of]); to > i {
+				i = reading.jump(r, i, to)
+			}
+			i = reading.read(r, i, hit.at+1)
 		}
-		to, until := last, len(r.p)
-		if len(hits) > 0 {
-			to, until = min(last, hits[0].at-f.reach[of]), hits[0].at+1
-		}
-		if to > i {
-			i = reading.jump(r, i, to)
-		}
-		i = reading.read(r, i, until)
 	}
+	if last > i {
+		i = reading.jump(r, i, last)
+	}
+	reading.read(r, i, len(r.p))
 }
 
 // from is where the earliest of what may yet become a value begins; pos, if

@@ -74,8 +74,7 @@ func (t *text) end(r *Redactor) {
 }
 
 func (t *text) jump(r *Redactor, from, to int) int {
-	to = clean(r.p, from, to)
-	if to > from {
+	if to = clean(r.p, from, to); to > from {
 		t.plain.forget()
 		for i := range t.escapes {
 			e := &t.escapes[i]
