@@ -108,7 +108,7 @@ while True: s.accept()'
 # is not to fail for it.
 start_over() {
 	cp -a /in/root/etc/creel/. /etc/creel
-	rm -rf /etc/creel/policies/secret.yaml /run/systemd/system/creeld.service.d
+	rm -rf /etc/creel/policies/secret.yaml /etc/creel/policies/stored.yaml /{run,etc}/systemd/system/creeld.service.d
 	systemctl daemon-reload
 	systemctl kill -s KILL creeld
 	systemctl reset-failed creeld
@@ -238,6 +238,39 @@ check_systemd_credential() {
 	systemctl restart creeld
 }
 
+check_secrets_of_the_store() {
+	local creds=/etc/creel/secrets.cred
+	bash -eux /in/recipe # as README prints it
+	refute grep AGE-SECRET-KEY $creds
+	printf 'canary-1c9e\n' | creel secret set token
+	sed -e 's/^name: .*/name: stored/' -e '/^mounts:/i credentials:\n  - {env: TOKEN, from: "store:token"}' \
+		/etc/creel/policies/exec-default.yaml >/etc/creel/policies/stored.yaml
+	systemctl reload creeld
+	until_true 30 exec_as_openclaw stored sh -c '[ "$TOKEN" = canary-1c9e ]'
+	[ "$(stat -c '%U %a' /var/lib/creel/secrets)" = "root 700" ]
+	[ "$(stat -c '%U %a' /var/lib/creel/secrets/secrets.age)" = "root 600" ]
+	# The control: the same search finds what it looks for.
+	echo canary-1c9e >/var/log/control
+	[ "$(grep -rl canary-1c9e /var/log /var/lib/creel /etc/creel /run/creel)" = /var/log/control ]
+	rm /var/log/control
+	systemctl restart creeld
+	exec_as_openclaw stored sh -c '[ "$TOKEN" = canary-1c9e ]'
+	expect 125 as member creel secret ls
+	# Without the key it is refused, and no other is made.
+	mv $creds $creds.away
+	creeld --new-secrets-key | systemd-creds encrypt --name=secrets - $creds
+	systemctl restart creeld
+	expect 125 exec_as_openclaw stored true
+	expect 125 creel secret rm token
+	mv $creds.away $creds
+	systemctl restart creeld
+	exec_as_openclaw stored sh -c '[ "$TOKEN" = canary-1c9e ]'
+	creel secret rm token
+	rm -r /etc/systemd/system/creeld.service.d /etc/creel/policies/stored.yaml $creds
+	systemctl daemon-reload
+	systemctl restart creeld
+}
+
 noticed() { creel ps | tee /tmp/ps | grep -i "$1"; }
 
 check_reload_keeps_the_last_good() {
@@ -343,7 +376,7 @@ check_exposure() {
 }
 
 checks=(users units_verify socket_activation notify exec_as_openclaw gateway_that_is_down_refuses refuses_users_without_rights
-	delegated_cgroup memory_limit_ends_in_oom pids_limit systemd_credential reload_keeps_the_last_good
+	delegated_cgroup memory_limit_ends_in_oom pids_limit systemd_credential secrets_of_the_store reload_keeps_the_last_good
 	watchdog_restarts_a_stuck_creeld restarts_after_a_kill stop_leaves_nothing
 	no_core_program_sees_a_sandbox the_other_runtime exposure)
 

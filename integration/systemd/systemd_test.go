@@ -65,7 +65,25 @@ func input(ctx context.Context, t *testing.T) string {
 	if err := os.WriteFile(filepath.Join(dir, "run"), []byte(guestScript), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "recipe"), []byte(recipe(t)), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	return dir
+}
+
+// recipe is README's block of commands that give the store of secrets its key.
+func recipe(t *testing.T) string {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(readme), -1) {
+		if strings.Contains(block[1], "--new-secrets-key") {
+			return block[1]
+		}
+	}
+	t.Fatal("README.md has no block that makes a key")
+	return ""
 }
 
 // declaredChecks lists the functions of the script that are checks, so that
