@@ -166,6 +166,34 @@ func (r *rig) script(text string) {
 	}
 }
 
+func TestFirstSecretNeedsAKeyAndIsToldHowToMakeOne(t *testing.T) {
+	r := &rig{Rig: testrig.Start(t, testrig.Options{Policy: usesToken}), t: t}
+	for _, got := range []testrig.Result{r.give(first, "set", "token"), r.give(first, "rotate", "token")} {
+		refused(t, got, "there is no key", "systemd credential secrets", "creeld --new-secrets-key | systemd-creds encrypt")
+	}
+	refused(t, r.Shell("true"), "creel secret set token")
+	if _, err := os.Lstat(filepath.Dir(r.file())); !os.IsNotExist(err) {
+		t.Errorf("a refused set left something: %v", err)
+	}
+	ok(t, r.Creel("secret", "ls"))
+}
+
+// No rule knows what the store's values look like: they are found as they are.
+func TestSecretInTheWorkspaceRefusesTheCommand(t *testing.T) {
+	r := start(t, testrig.Options{Policy: usesToken + "\nhygiene: {secrets: refuse}"})
+	const value = "plain words that no rule knows"
+	ok(t, r.give(value, "set", "token"))
+	ok(t, r.Shell("true"))
+	check(t, os.WriteFile(r.Workspace+"/notes", []byte("remember: "+value+"\n"), 0o644))
+	got := r.Shell("true")
+	refused(t, got, "store:token", "notes:1")
+	if strings.Contains(got.Stderr, value) {
+		t.Errorf("the refusal holds the value: %s", got.Stderr)
+	}
+	check(t, os.Remove(r.Workspace+"/notes"))
+	ok(t, r.Shell("true"))
+}
+
 func TestStoreThatOthersCanReadIsRefused(t *testing.T) {
 	r := start(t, testrig.Options{Policy: usesToken})
 	ok(t, r.give(first, "set", "token"))

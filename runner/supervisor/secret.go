@@ -32,7 +32,7 @@ func (s *Supervisor) RotateSecret(_ context.Context, name string, value *os.File
 }
 
 func (s *Supervisor) keepSecret(name string, value *os.File, keep func(string, credential.Secret) error, done string) (*api.SecretsReply, error) {
-	secret, err := readSecret(value)
+	secret, err := readSecret(value, valueWait)
 	if err != nil {
 		return nil, api.BadRequest("nothing was changed", "value of secret %.80q: %v", name, err)
 	}
@@ -44,11 +44,11 @@ func (s *Supervisor) keepSecret(name string, value *os.File, keep func(string, c
 	return s.secretsNamed([]string{name})
 }
 
-// readSecret reads a pipe to its end and closes it.
-func readSecret(value *os.File) (credential.Secret, error) {
+// readSecret reads a pipe to its end, which must come in time, and closes it.
+func readSecret(value *os.File, wait time.Duration) (credential.Secret, error) {
 	defer value.Close()
 	fd := int(value.Fd())
-	deadline := time.Now().Add(valueWait)
+	deadline := time.Now().Add(wait)
 	return credential.Read(func(p []byte) (int, error) {
 		for {
 			ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
@@ -66,20 +66,30 @@ func readSecret(value *os.File) (credential.Secret, error) {
 	})
 }
 
-// secretProblem says what to do about a change that was refused.
-func secretProblem(err error, name string) error {
-	told := &api.Error{Code: "secret", ExitCode: api.ExitFailed, Message: fmt.Sprintf("secret %s: %v", name, err)}
+const keyHint = "put back the key that the store was written with; for a new store make one: " +
+	"`creeld --new-secrets-key | systemd-creds encrypt --name=secrets - /etc/creel/secrets.cred`, " +
+	"and LoadCredentialEncrypted=secrets:/etc/creel/secrets.cred in creeld.service"
+
+// secretProblem says what to do about a change of these secrets that was
+// refused, or about a store that cannot be read.
+func secretProblem(err error, names ...string) *api.Error {
+	told := &api.Error{Code: "secret", ExitCode: api.ExitFailed, Message: err.Error()}
+	if len(names) > 0 {
+		told.Message = fmt.Sprintf("secret %.80s: %v", strings.Join(names, ", "), err)
+	}
 	switch {
 	case errors.Is(err, store.ErrExists):
-		told.Hint = "`creel secret rotate " + name + "` gives it another value"
+		told.Hint = "`creel secret rotate " + names[0] + "` gives it another value"
 	case errors.Is(err, store.ErrMissing):
 		told.Hint = "`creel secret ls` lists those there are; `creel secret set NAME` makes one"
 	case errors.Is(err, store.ErrSame):
 		told.Hint = "have a new value made where the old one came from; then the old one can be revoked there"
 	case errors.Is(err, store.ErrFull):
 		told.Hint = "remove those that nobody uses: `creel secret ls` says which policies name them"
+	case errors.Is(err, store.ErrKey):
+		told.Hint = keyHint
 	default:
-		told.Hint = "nothing was changed; creel doctor tells of the store and its key"
+		told.Hint = "nothing was changed; mend what is named"
 	}
 	return told
 }
@@ -90,7 +100,7 @@ func (s *Supervisor) RemoveSecrets(_ context.Context, names []string) (*api.Secr
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if err := s.cfg.Secrets.Remove(names...); err != nil {
-		return nil, secretProblem(err, strings.Join(names, ", "))
+		return nil, secretProblem(err, names...)
 	}
 	reply := &api.SecretsReply{}
 	users := s.secretUsers()
@@ -106,7 +116,7 @@ func (s *Supervisor) RemoveSecrets(_ context.Context, names []string) (*api.Secr
 func (s *Supervisor) Secrets(context.Context) (*api.SecretsReply, error) {
 	infos, err := s.cfg.Secrets.List()
 	if err != nil {
-		return nil, &api.Error{Code: "secret", ExitCode: api.ExitFailed, Message: err.Error(), Hint: "creel doctor tells of the store and its key"}
+		return nil, secretProblem(err)
 	}
 	users := s.secretUsers()
 	reply := &api.SecretsReply{Secrets: []api.Secret{}}
@@ -196,9 +206,9 @@ func (s *Supervisor) reviewSecrets() {
 // secretFindings are the doctor's lines of the store.
 func (s *Supervisor) secretFindings() []api.Finding {
 	reply, err := s.Secrets(context.Background())
-	if err != nil {
-		return []api.Finding{{Name: "secrets", Level: levelError, Detail: err.Error(),
-			Hint: "put back the key that the store was written with, or mend what is named; as long as both are there nothing is lost"}}
+	var problem *api.Error
+	if errors.As(err, &problem) {
+		return []api.Finding{{Name: "secrets", Level: levelError, Detail: problem.Message, Hint: problem.Hint}}
 	}
 	problems := secretProblems(reply.Secrets)
 	if len(problems) == 0 {

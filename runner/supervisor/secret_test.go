@@ -1,11 +1,14 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/credential"
@@ -135,6 +138,25 @@ func TestRefusedSecretSaysWhatToDoAndNeverTheValue(t *testing.T) {
 	check(t, err)
 	if len(reply.Secrets) != 1 || strings.Contains(r.log.String(), "canary") {
 		t.Errorf("left: %+v; log:\n%s", reply, r.log)
+	}
+}
+
+func TestValueThatDoesNotComeInTimeIsRefused(t *testing.T) {
+	for _, part := range []string{"", "half of a value"} {
+		read, write, err := os.Pipe()
+		check(t, err)
+		_, err = write.WriteString(part)
+		check(t, err)
+		if secret, err := readSecret(read, 0); err == nil || !strings.Contains(err.Error(), "in time") || secret.Len() > 0 {
+			t.Errorf("%q was taken: %v", part, err)
+		}
+		if _, err := write.WriteString("x"); !errors.Is(err, unix.EPIPE) {
+			t.Errorf("the pipe stayed open: %v", err)
+		}
+		check(t, write.Close())
+	}
+	if secret, err := readSecret(valuePipe(t, "a whole value"), time.Minute); err != nil || string(secret.Reveal()) != "a whole value" {
+		t.Errorf("positive control: %v", err)
 	}
 }
 

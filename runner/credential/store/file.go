@@ -41,10 +41,24 @@ func makeDir(path string) (*directory, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	switch err := os.Mkdir(path, 0o700); {
+	case err == nil:
+		if err := syncDir(filepath.Dir(path)); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, os.ErrExist):
 		return nil, err
 	}
 	return openDir(path)
+}
+
+// syncDir puts the names in a directory on the disk (fsync(2)).
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // openDir opens a directory that its owner alone can use, so that nobody else
@@ -99,9 +113,9 @@ func openAt(dir int, path string, flags, mode int, resolve uint64) (int, error) 
 }
 
 // lock excludes other changes, of this process and of others (flock(2)), until
-// the directory is closed.
-func (d *directory) lock() error {
-	for deadline := time.Now().Add(lockWait); ; time.Sleep(5 * time.Millisecond) {
+// the directory is closed. It waits for them at most so long.
+func (d *directory) lock(wait time.Duration) error {
+	for deadline := time.Now().Add(wait); ; time.Sleep(5 * time.Millisecond) {
 		err := unix.Flock(d.fd, unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:

@@ -101,8 +101,12 @@ func TestCrashLeavesTheOldFileOrTheNewOne(t *testing.T) {
 		if renamed := steps >= 5; renamed != (err == nil) {
 			t.Errorf("after %d steps the new secret is there: %v", steps, err == nil)
 		}
-		if _, err := os.Lstat(filepath.Join(r.dir, partial)); (err == nil) != (steps >= 2 && steps < 5) {
+		left, err := os.ReadFile(filepath.Join(r.dir, partial))
+		if (err == nil) != (steps >= 2 && steps < 5) {
 			t.Errorf("after %d steps there is a partial file: %v", steps, err == nil)
+		}
+		if len(left) > 0 && !bytes.HasPrefix(left, []byte("age-encryption.org/v1\n")) {
+			t.Errorf("after %d steps the partial file is not encrypted", steps)
 		}
 		// The next change works, and leaves nothing of it.
 		r.set("after", "third value")
@@ -112,6 +116,24 @@ func TestCrashLeavesTheOldFileOrTheNewOne(t *testing.T) {
 			t.Errorf("after %d steps and a change a partial file is left: %v", steps, err)
 		}
 	}
+}
+
+func TestSecondChangeWaitsAndIsThenRefused(t *testing.T) {
+	r := newRig(t)
+	r.set("token", "first value")
+	holder, err := openDir(r.dir) // as another process does
+	check(t, err)
+	check(t, holder.lock(0))
+	other, err := openDir(r.dir)
+	check(t, err)
+	defer other.close()
+	refuses(t, other.lock(0), "another process holds it")
+	r.has("token", "first value") // reading needs no lock
+	done := make(chan error)
+	go func() { done <- r.Rotate("token", secret("second value")) }()
+	holder.close()
+	check(t, <-done)
+	r.has("token", "second value")
 }
 
 func TestChangeThatFailsLeavesTheOldFileAlone(t *testing.T) {

@@ -33,6 +33,7 @@ const clockSlack = 24 * time.Hour
 
 // What a change is refused for.
 var (
+	ErrKey     = errors.New("there is no key for the store of secrets")
 	ErrExists  = errors.New("there is a secret of this name")
 	ErrMissing = errors.New("there is no secret of this name")
 	ErrSame    = errors.New("the value is the one that it has")
@@ -58,7 +59,10 @@ type Store struct {
 	strict atomic.Bool
 }
 
-var _ credential.Provider = (*Store)(nil)
+var (
+	_ credential.Provider = (*Store)(nil)
+	_ credential.Keeper   = (*Store)(nil)
+)
 
 // New returns the store of a directory. It touches nothing.
 func New(cfg Config) *Store {
@@ -210,7 +214,7 @@ func (s *Store) change(names []string, change func(*contents) error) error {
 		return fmt.Errorf("open store of secrets: %w", err)
 	}
 	defer dir.close()
-	if err := dir.lock(); err != nil {
+	if err := dir.lock(lockWait); err != nil {
 		return fmt.Errorf("lock store of secrets: %w", err)
 	}
 	sealed, err := dir.read()
@@ -240,12 +244,12 @@ func (s *Store) change(names []string, change func(*contents) error) error {
 func (s *Store) key() (*key, error) {
 	text, err := s.cfg.Key()
 	if err != nil {
-		return nil, fmt.Errorf("read key of the store of secrets: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrKey, err)
 	}
 	defer text.Destroy()
 	key, err := parseKey(text.Reveal())
 	if err != nil {
-		return nil, fmt.Errorf("read key of the store of secrets: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrKey, err)
 	}
 	return key, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/credential/locked"
 )
 
 // rig is a store in a directory of its own.
@@ -218,6 +219,38 @@ func TestEmptyStoreIsNoErrorAndNeedsNoKey(t *testing.T) {
 	}
 	r.key = key
 	r.set("token", "first value")
+}
+
+// What is refused gives its locked memory back too: there is not much of it.
+func TestNoLockedMemoryIsLeft(t *testing.T) {
+	r := newRig(t)
+	before := locked.InUse()
+	use := func(name string, change func(string, credential.Secret) error) {
+		value := secret("value of " + name)
+		if locked.InUse() == before {
+			t.Error("positive control: a value is not counted")
+		}
+		_ = change(name, value)
+		value.Destroy()
+	}
+	for range 3 {
+		use("token", r.Set)
+		use("token", r.Rotate)
+		use("../bad", r.Set)
+		_, _ = r.fetch("token")
+		_, _ = r.fetch("none")
+		_, _ = r.List()
+		_ = r.Remove("none")
+	}
+	check(t, os.WriteFile(r.file(), []byte("no store"), 0o600))
+	_, _ = r.fetch("token")
+	use("token", r.Rotate)
+	r.key = "no key"
+	_, _ = r.fetch("token")
+	use("token", r.Rotate)
+	if after := locked.InUse(); after != before {
+		t.Errorf("%d bytes are left", after-before)
+	}
 }
 
 func TestStoreIsBounded(t *testing.T) {
