@@ -17,6 +17,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/credential/locked"
+	"github.com/creel-sandbox/creel/runner/registers"
 )
 
 // The bounds of a store.
@@ -150,6 +151,7 @@ func (c *contents) add(r record, value credential.Secret) error {
 	if err != nil {
 		return err
 	}
+	defer registers.Clear()
 	r.Sealed = aead.Seal(nil, nil, value.Reveal(), label(r.Name))
 	i, _ := c.position(r.Name)
 	c.Secrets = slices.Insert(c.Secrets, i, r)
@@ -170,6 +172,7 @@ func (c *contents) open(r *record) (credential.Secret, error) {
 	if err != nil {
 		return credential.Secret{}, err
 	}
+	defer registers.Clear()
 	value, err := locked.New(len(r.Sealed) - overhead)
 	if err != nil {
 		return credential.Secret{}, fmt.Errorf("open secret %s: %w", r.Name, err)
@@ -187,6 +190,7 @@ func (c *contents) holds(r *record, value credential.Secret) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	defer registers.Clear()
 	defer has.Destroy()
 	return subtle.ConstantTimeCompare(has.Reveal(), value.Reveal()) == 1, nil
 }

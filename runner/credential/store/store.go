@@ -7,10 +7,11 @@
 // for, straight into locked memory, and passes through no buffer of a library
 // that nobody can wipe.
 //
-// It may import credential, locked, policy (what a name is), api (strict JSON), age,
-// the standard library and x/sys; nothing else may import age. It never
-// writes a value or a key to a disk in the clear, never keeps one between two
-// calls, and never makes a key by itself: a missing one is an error.
+// It may import credential, locked, registers, policy (what a name is), api
+// (strict JSON), age, the standard library and x/sys; nothing else may import
+// age. It never writes a value or a key to a disk in the clear, never keeps one
+// between two calls, and never makes a key by itself: a missing one is an
+// error.
 package store
 
 import (
