@@ -43,6 +43,7 @@ func newVerifyCommand() *cli.Command {
 			&cli.StringFlag{Name: "policy", Value: api.DefaultPolicy, Usage: "`NAME` of a policy with credentials"},
 			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "give up after `DURATION`"},
 			&cli.StringSliceFlag{Name: "except", Usage: "leave out a `PLACE` of the table, or what is below a path; may be repeated"},
+			&cli.StringSliceFlag{Name: "raw", Usage: "search all bytes of this block `DEVICE` too, deleted files included; it may take long; may be repeated"},
 			program.JSONFlag(),
 		},
 		Action: runVerify,
@@ -67,10 +68,14 @@ func runVerify(c *cli.Context) error {
 	defer cancel()
 	report, err := leakcheck.Run(ctx, leakcheck.Options{
 		Client: client.New(os.Getenv), Policy: c.String("policy"), Command: c.Args().Slice(),
-		Except: c.StringSlice("except"), Hold: []string{"/proc/self/exe", holdCommand},
+		Except: c.StringSlice("except"), Devices: c.StringSlice("raw"), Hold: []string{"/proc/self/exe", holdCommand},
 	})
 	if err != nil {
-		return err
+		// Whatever else it is: 1 would say that there is a leak, and the command's
+		// own codes (126, 127) that it ran.
+		known := program.Known(err, api.ExitFailed)
+		known.ExitCode = api.ExitFailed
+		return known
 	}
 	if c.Bool("json") {
 		err = program.JSON(os.Stdout, report)

@@ -160,14 +160,14 @@ func (*endedOne) Ps(context.Context, bool) (*api.PsReply, error) {
 	return &api.PsReply{Sandboxes: []api.Sandbox{{
 		ID: strings.Repeat("ab", 32), Policy: "p", State: "ended", Caller: "openclaw", Created: time.Now().Add(-3 * time.Hour),
 		Leases: []api.Lease{{State: "live"}, {State: "revoked"}, {State: "live"}},
-		Weaker: []string{"userNamespace: off"}, Result: &api.Result{Reason: api.ReasonOOM, ExitCode: 137},
+		Canary: true, Weaker: []string{"userNamespace: off"}, Result: &api.Result{Reason: api.ReasonOOM, ExitCode: 137},
 	}}}, nil
 }
 
 func TestPsShowsHowOneEndedAndItsWeakerModes(t *testing.T) {
 	backend := &endedOne{}
 	out := rigOf(t, &backend.Host, backend).run(t, "ps", "-a").stdout
-	if !regexp.MustCompile(`\nabababababab +p +- +openclaw +3 hours ago +ended \(oom, 137\) +0 +2 live, 1 revoked +userNamespace: off\n`).MatchString(out) {
+	if !regexp.MustCompile(`\nabababababab +p +- +openclaw +3 hours ago +ended \(oom, 137\), canary +0 +2 live, 1 revoked +userNamespace: off\n`).MatchString(out) {
 		t.Errorf("listing %q", out)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/integration/testrig"
+	"github.com/creel-sandbox/creel/runner/leakcheck"
 )
 
 // TestSearchFindsWhatReachedTheDisk is the control of every search: what was
@@ -56,9 +57,9 @@ func TestSearchFindsWhatACommandItselfWrites(t *testing.T) {
 		tr a-f A-F <hex >HEX
 		rm plain base64 hex HEX`)
 	found := strings.Join(c.onDisk(t), "\n")
-	for _, form := range c.forms() {
-		if !strings.Contains(found, form.name) {
-			t.Errorf("not found %s", form.name)
+	for _, form := range leakcheck.Canary(c).Forms() {
+		if !strings.Contains(found, form.Name) {
+			t.Errorf("not found %s", form.Name)
 		}
 	}
 }

@@ -2,10 +2,7 @@ package leak
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -15,14 +12,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/leakcheck"
 )
 
 // A canary is a text that exists nowhere but where this test put it. Its
 // letters and digits (base32) are the same in base64 and base64url.
 type canary string
 
-// newCanary has 52 characters and 256 random bits.
-func newCanary() canary { return canary(rand.Text() + rand.Text()) }
+func newCanary() canary { return canary(leakcheck.NewCanary()) }
 
 // value is a secret that repeats the canary three times, so that one copy is
 // whole where a block of the disk ends or was used again. Its length is no
@@ -35,38 +33,12 @@ func (c canary) value(kind string) string {
 	return strings.Repeat(copy, 3)
 }
 
-// form is one way to write a canary.
-type form struct {
-	name string
-	text []byte
-}
-
-// forms are all the ways that are searched for.
-func (c canary) forms() []form {
-	forms := []form{
-		{"as it is", []byte(c)},
-		{"in lower-case hex", []byte(hex.EncodeToString([]byte(c)))},
-		{"in upper-case hex", []byte(strings.ToUpper(hex.EncodeToString([]byte(c))))},
-	}
-	for before := range 3 {
-		// Characters that the bytes before and after have a part in are cut off.
-		text := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("-", before) + string(c)))
-		first, last := (before*8+5)/6, (before+len(c))/3*4
-		forms = append(forms, form{fmt.Sprintf("in base64, %d bytes into a group", before), []byte(text[first:last])})
-	}
-	for i := range forms {
-		// Part of a canary tells as much, and bytes.Index is fast up to 63 bytes.
-		forms[i].text = forms[i].text[:min(len(forms[i].text), 60)]
-	}
-	return forms
-}
-
 // in names the forms of the canary that data holds, and where.
 func (c canary) in(data []byte) []string {
 	var found []string
-	for _, f := range c.forms() {
-		if at := bytes.Index(data, f.text); at >= 0 {
-			found = append(found, fmt.Sprintf("%s, at byte %d, after %q", f.name, at, data[max(0, at-64):at]))
+	for _, f := range leakcheck.Canary(c).Forms() {
+		if at := bytes.Index(data, f.Text); at >= 0 {
+			found = append(found, fmt.Sprintf("%s, at byte %d, after %q", f.Name, at, data[max(0, at-64):at]))
 		}
 	}
 	return found

@@ -22,9 +22,9 @@ var waiting = []string{"--", "sh", "-c", "until [ -e /workspace/enough ]; do sle
 // whileItRuns starts verify-no-leak, calls leak with the value that the
 // command has been given, as another process of the host can come to know it,
 // and returns what is reported.
-func (r *rig) whileItRuns(t *testing.T, code int, leak func(value string)) report {
+func (r *rig) whileItRuns(t *testing.T, code int, leak func(value string), flags ...string) report {
 	t.Helper()
-	cmd := r.prepare(waiting...)
+	cmd := r.prepare(append(flags, waiting...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	check(t, cmd.Start())
@@ -222,6 +222,36 @@ func TestCommandThatWritesItsCredentialIsFound(t *testing.T) {
 		got = r.verify(t, 1, "--", "sh", "-c", `sh -c 'read _ </dev/null; sleep 1; :' "$TOKEN"; rm kept`)
 		if !got.finds("arguments of processes", "/cmdline") || len(got.Findings) != 1 {
 			t.Errorf("findings %+v", got.Findings)
+		}
+	}
+}
+
+// TestDeletedFilesAreFoundOnTheRawDevice has the value on the disk, where its
+// file was.
+func TestDeletedFilesAreFoundOnTheRawDevice(t *testing.T) {
+	out, err := exec.Command("findmnt", "--noheadings", "--output", "SOURCE", diskDir).Output()
+	check(t, err)
+	device := strings.TrimSpace(string(out))
+	place := "raw device " + device
+	r := start(t, testrig.Options{})
+	if got := r.verify(t, 0, "--raw", device); got.state(place) != "covered" {
+		t.Errorf("%s is %s", place, got.state(place))
+	}
+	got := r.whileItRuns(t, 1, func(value string) {
+		file, err := os.Create(diskDir + "/deleted")
+		check(t, err)
+		_, err = file.WriteString(strings.Repeat(" ", 3000) + value)
+		check(t, err)
+		check(t, file.Sync())
+		check(t, os.Remove(file.Name()))
+		check(t, file.Close())
+	}, "--raw", device)
+	if !got.finds(place, device) {
+		t.Errorf("findings %+v", got.Findings)
+	}
+	for _, other := range []string{"/dev/null", "/nonexistent", r.Dir} {
+		if got := r.verify(t, 125, "--raw", other); got.state("raw device "+other) != "not-covered" {
+			t.Errorf("raw device %s is %s", other, got.state("raw device "+other))
 		}
 	}
 }

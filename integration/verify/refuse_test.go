@@ -78,6 +78,11 @@ func TestNothingIsClaimedWithoutACheck(t *testing.T) {
 	r := start(t, testrig.Options{})
 	r.WritePolicy("without", r.PolicyText("without", ""))
 	r.WritePolicy("short", r.PolicyText("short", credentials+"limits: {timeout: 1s}"))
+	check(t, os.MkdirAll("/srv/root", 0o755))
+	for _, dir := range []string{"dev", "proc", "tmp", "workspace"} {
+		check(t, os.MkdirAll("/srv/root/"+dir, 0o755))
+	}
+	r.WritePolicy("without-sh", r.PolicyText("without-sh", credentials+"root: {dir: /srv/root}"))
 	r.Reload()
 	refused := func(cmd *exec.Cmd, words ...string) {
 		t.Helper()
@@ -94,6 +99,7 @@ func TestNothingIsClaimedWithoutACheck(t *testing.T) {
 	refused(r.prepare("--policy", "without"), "has no credentials")
 	refused(r.prepare("--policy", "no-such"), "there is no policy")
 	refused(r.prepare("--policy", "short", "--", "sleep", "1000"), "")
+	refused(r.prepare("--policy", "without-sh"), "sh: not found in the sandbox")
 	refused(r.prepare("--except", "/"), "nothing to search")
 	refused(r.prepare("--timeout", "1ns"), "deadline")
 	refused(r.CommandAs(testrig.User, testrig.User, "credential", "verify-no-leak"), "")

@@ -34,3 +34,25 @@ func TestNothingIsFoundWhereNothingLeaks(t *testing.T) {
 		})
 	}
 }
+
+func TestReportForPeopleEndsWithTheVerdict(t *testing.T) {
+	r := start(t, testrig.Options{})
+	except := machineDisk + diskType() + ")"
+	for script, c := range map[string]struct {
+		code int
+		want []string
+	}{
+		"true":              {0, []string{"PLACE ", " covered ", except + " ", " left-out ", "Not shown by any run:", "its command ended: exited, exit code 0.", "\nno leak: "}},
+		"echo $TOKEN >kept": {1, []string{"FOUND IN ", "/workspace/kept ", "as it is ", ", sh ", "\nLEAK: "}},
+	} {
+		got := r.Creel("credential", "verify-no-leak", "--except", except, "--", "sh", "-c", script)
+		if got.Code != c.code {
+			t.Errorf("%s: exit code %d: %s", script, got.Code, got.Stderr)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(got.Stdout, want) {
+				t.Errorf("%s: it does not say %q:\n%s", script, want, got.Stdout)
+			}
+		}
+	}
+}

@@ -22,19 +22,19 @@ func NewCanary() Canary { return Canary(rand.Text() + rand.Text()) }
 // String implements fmt.Stringer, so that no message shows a canary.
 func (c Canary) String() string { return "[canary]" }
 
-// form is one way to write a canary.
-type form struct {
-	name string
-	text []byte
+// Form is one way to write a canary.
+type Form struct {
+	Name string
+	Text []byte // part of a canary tells as much, so it may be cut
 }
 
-// longestForm bounds a form: part of a canary tells as much, and bytes.Index
-// is fast up to 63 bytes.
+// longestForm bounds a form, in bytes: bytes.Index is fast up to 63.
 const longestForm = 60
 
-// forms are all the ways that are searched for.
-func (c Canary) forms() []form {
-	forms := []form{
+// Forms are all the ways that are searched for: as it is, in hex, and in each of
+// the three alignments of base64.
+func (c Canary) Forms() []Form {
+	forms := []Form{
 		{"as it is", []byte(c)},
 		{"in lower-case hex", []byte(hex.EncodeToString([]byte(c)))},
 		{"in upper-case hex", []byte(strings.ToUpper(hex.EncodeToString([]byte(c))))},
@@ -43,10 +43,10 @@ func (c Canary) forms() []form {
 		// Characters that the bytes before and after have a part in are cut off.
 		text := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("-", before) + string(c)))
 		first, last := (before*8+5)/6, (before+len(c))/3*4
-		forms = append(forms, form{fmt.Sprintf("in base64, %d bytes into a group", before), []byte(text[first:last])})
+		forms = append(forms, Form{fmt.Sprintf("in base64, %d bytes into a group", before), []byte(text[first:last])})
 	}
 	for i := range forms {
-		forms[i].text = forms[i].text[:min(len(forms[i].text), longestForm)]
+		forms[i].Text = forms[i].Text[:min(len(forms[i].Text), longestForm)]
 	}
 	return forms
 }
@@ -54,7 +54,7 @@ func (c Canary) forms() []form {
 // sought is what is searched for: the canary in all its forms, and the
 // control as it is.
 type sought struct {
-	canary  []form
+	canary  []Form
 	control []byte
 	// room is used again by each search of a file; it makes a sought one
 	// goroutine's.
@@ -62,7 +62,7 @@ type sought struct {
 }
 
 func newSought(canary, control Canary) *sought {
-	return &sought{canary: canary.forms(), control: []byte(control)}
+	return &sought{canary: canary.Forms(), control: []byte(control)}
 }
 
 // hit is one form of the canary, and where it begins.
@@ -97,8 +97,8 @@ func (s *sought) in(data []byte) seen {
 
 func (s *sought) scan(found *seen, data []byte, base int64) {
 	for _, f := range s.canary {
-		if at := bytes.Index(data, f.text); at >= 0 {
-			found.add(f.name, base+int64(at))
+		if at := bytes.Index(data, f.Text); at >= 0 {
+			found.add(f.Name, base+int64(at))
 		}
 	}
 	found.control = found.control || bytes.Contains(data, s.control)

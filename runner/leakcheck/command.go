@@ -18,17 +18,15 @@ const given = "what creel prints"
 
 // script is what runs in the sandbox: it prints the values, which is to be
 // redacted, runs a command where there is one, says that it has, and waits to
-// be let go. It puts no value in an argument: printf is a part of the shell
-// (POSIX, 2.9.1).
+// be let go. It puts no value in an argument: echo is a part of every shell.
 func script(variables []string) string {
 	var values strings.Builder
 	for _, name := range variables {
-		fmt.Fprintf(&values, ` "$%s"`, name)
+		fmt.Fprintf(&values, "echo \"$%s\"; echo \"$%[1]s\" >&2\n", name)
 	}
-	return fmt.Sprintf(`printf '%%s\n'%[1]s; printf '%%s\n'%[1]s >&2
-mark=$1; shift; status=0
+	return values.String() + `mark=$1; shift; status=0
 [ $# = 0 ] || "$@" </dev/null || status=$?
-printf '\n%%s\n' "$mark"; read -r _; exit $status`, values.String())
+echo; echo "$mark"; read -r _; exit $status`
 }
 
 // command is the invocation with the canary.

@@ -62,7 +62,7 @@ const maxFindings = 200
 type notes struct {
 	except []string
 	// hidden are the forms of the canary: a name that is reported may hold one.
-	hidden []form
+	hidden []Form
 
 	mu       sync.Mutex
 	order    []string
@@ -86,7 +86,7 @@ type note struct {
 const maxProblems = 4
 
 func newNotes(canary Canary, except []string) *notes {
-	return &notes{except: except, hidden: canary.forms(), places: map[string]*note{}, known: map[Finding]bool{}}
+	return &notes{except: except, hidden: canary.Forms(), places: map[string]*note{}, known: map[Finding]bool{}}
 }
 
 // place is the note of that name; it needs the lock.
@@ -154,7 +154,7 @@ func (n *notes) absent(place, why string) {
 // safe is a text without the canary.
 func (n *notes) safe(text string) string {
 	for _, f := range n.hidden {
-		text = strings.ReplaceAll(text, string(f.text), "[canary]")
+		text = strings.ReplaceAll(text, string(f.Text), "[canary]")
 	}
 	return text
 }

@@ -24,6 +24,8 @@ type Options struct {
 	Command []string
 	// Except are names of places, and paths below which nothing is searched.
 	Except []string
+	// Devices are block devices that are to be searched from end to end.
+	Devices []string
 	// Hold is the beginning of an argv that calls Hold.
 	Hold []string
 }
@@ -92,7 +94,7 @@ func run(ctx context.Context, o Options) (_ *Report, err error) {
 	defer func() { err = errors.Join(err, c.holder.close()) }()
 	c.procs = &processes{notes: c.notes, sought: newSought(c.canary, c.control), supervisor: c.where.Pid, hold: c.holder.pid()}
 	c.kernel = &kernel{notes: c.notes, sought: newSought(c.canary, c.control), control: c.control, hold: c.holder.pid()}
-	if err := c.startWatch(); err != nil {
+	if err := c.startWatch(ctx); err != nil {
 		return nil, err
 	}
 	result, err := c.plant(ctx)
@@ -123,7 +125,7 @@ var engineDaemons = []string{"dockerd", "containerd"}
 
 // startWatch begins to watch every file system that this process, creeld and
 // the engine's daemons have mounted, and shows that it sees what is written.
-func (c *check) startWatch() error {
+func (c *check) startWatch(ctx context.Context) error {
 	members := []int{os.Getpid(), c.where.Pid}
 	all, err := pids()
 	if err != nil {
@@ -135,17 +137,21 @@ func (c *check) startWatch() error {
 			members = append(members, pid)
 		}
 	}
-	c.systems, err = systemsOf(members, func(name string, err error) { c.notes.problem("files written on "+name, "%v", err) })
+	found, err := systemsOf(members)
 	if err != nil {
 		return err
 	}
-	c.systems = slices.DeleteFunc(c.systems, func(s *system) bool {
-		if c.notes.leftOut(s.path) {
+	for _, s := range found {
+		switch {
+		case c.notes.leftOut(s.mount.info.Mountpoint), c.notes.leftOut(s.place()):
 			c.notes.leaveOut(s.place())
+		case s.unreached != nil:
+			c.notes.problem(s.place(), "%v", s.unreached)
+		default:
+			c.systems = append(c.systems, s)
 		}
-		return c.notes.leftOut(s.path) || c.notes.leftOut(s.place())
-	})
-	c.watch, err = newWatch(c.notes, newSought(c.canary, c.control), c.systems)
+	}
+	c.watch, err = newWatch(ctx, c.notes, newSought(c.canary, c.control), c.systems)
 	return err
 }
 
@@ -193,6 +199,9 @@ func (c *check) plant(ctx context.Context) (*api.Result, error) {
 	c.search(ctx, onceItEnded, true)
 	lookAtJournal(ctx, c.notes, newSought(c.canary, c.control), c.control, c.since)
 	c.showWatch(ctx, "after the command")
+	for _, device := range c.Devices {
+		c.lookAtDevice(ctx, device)
+	}
 	if err := context.Cause(ctx); err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}

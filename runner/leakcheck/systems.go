@@ -16,19 +16,19 @@ import (
 )
 
 // kernelOnly are the types of file systems that keep no file which a program
-// writes (/proc/filesystems, "nodev"), and devtmpfs: what fanotify(7) says of
-// a device, it says by opening it.
+// writes (/proc/filesystems, "nodev"); devtmpfs, since what fanotify(7) says of
+// a device, it says by opening it; and hugetlbfs, which cannot be written to but
+// by mappings, and is memory that is never swapped out.
 var kernelOnly = []string{
 	"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs", "fusectl",
-	"mqueue", "nsfs", "proc", "pstore", "rpc_pipefs", "securityfs", "selinuxfs", "smackfs", "sysfs", "tracefs",
+	"hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "rpc_pipefs", "securityfs", "selinuxfs", "smackfs", "sysfs", "tracefs",
 }
 
 // system is one mounted file system, whatever number of mounts it has.
 type system struct {
-	name   string // where it is mounted, and its type
-	path   string // that leads there from here
-	device uint64 // of its root directory
-	mount  mount
+	mount     mount
+	device    uint64 // of its root directory
+	unreached error  // why it can be reached by none of its mounts
 }
 
 // mount is where a file system can be reached.
@@ -71,8 +71,8 @@ func mountsOf(pid int) ([]mount, error) {
 }
 
 // systemsOf finds every file system that the processes have mounted and that
-// can be written to. Those that cannot be reached are told to unreached.
-func systemsOf(pids []int, unreached func(name string, err error)) ([]*system, error) {
+// can be written to.
+func systemsOf(pids []int) ([]*system, error) {
 	var order []string
 	byDevice := map[string][]mount{}
 	for _, pid := range pids {
@@ -96,8 +96,7 @@ func systemsOf(pids []int, unreached func(name string, err error)) ([]*system, e
 	for _, device := range order {
 		s, err := within(reachWait, func() (*system, error) { return reach(byDevice[device]) })
 		if err != nil {
-			unreached(byDevice[device][0].name(), err)
-			continue
+			s = &system{mount: byDevice[device][0], unreached: err}
 		}
 		systems = append(systems, s)
 	}
@@ -137,7 +136,7 @@ func (m mount) name() string {
 func reach(mounts []mount) (*system, error) {
 	problem := errors.New("another file system is mounted over it")
 	for _, m := range mounts {
-		s := &system{name: m.name(), path: m.path, mount: m}
+		s := &system{mount: m}
 		dir, err := s.open()
 		if err != nil {
 			problem = err
@@ -158,11 +157,11 @@ func reach(mounts []mount) (*system, error) {
 // open opens the directory where it is mounted, for a moment only: it cannot
 // be unmounted meanwhile.
 func (s *system) open() (*os.File, error) {
-	fd, err := unix.Open(s.path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(s.mount.path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open it: %w", err)
 	}
-	return os.NewFile(uintptr(fd), s.path), nil
+	return os.NewFile(uintptr(fd), s.mount.path), nil
 }
 
 // identity tells files apart while they exist.

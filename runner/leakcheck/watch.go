@@ -3,6 +3,7 @@ package leakcheck
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ const maxFile = 1 << 30
 // file that is deleted at once is searched too. It does not see what is
 // written through a mapping, nor what was overwritten before it came to look.
 type watch struct {
+	ctx    context.Context // once it has ended, no more is searched
 	notes  *notes
 	sought *sought
 	fd     int
@@ -65,13 +67,13 @@ const (
 const maxPending = 256
 
 // newWatch begins to watch. Each file system is a place of its own in notes.
-func newWatch(n *notes, s *sought, systems []*system) (*watch, error) {
+func newWatch(ctx context.Context, n *notes, s *sought, systems []*system) (*watch, error) {
 	fd, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK,
 		unix.O_RDONLY|unix.O_LARGEFILE|unix.O_CLOEXEC|unix.O_NOATIME|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("start fanotify: %w", err)
 	}
-	w := &watch{notes: n, sought: s, fd: fd, ended: make(chan struct{}),
+	w := &watch{ctx: ctx, notes: n, sought: s, fd: fd, ended: make(chan struct{}),
 		pending: map[identity]*written{}, devices: map[uint64]*system{}, controls: map[identity]chan struct{}{}}
 	if w.wake, w.stop, err = os.Pipe(); err != nil {
 		unix.Close(fd)
@@ -98,7 +100,7 @@ func (w *watch) mark(s *system) error {
 	return unix.FanotifyMark(w.fd, unix.FAN_MARK_ADD|unix.FAN_MARK_FILESYSTEM, unix.FAN_MODIFY|unix.FAN_CLOSE_WRITE, int(dir.Fd()), "")
 }
 
-func (s *system) place() string { return "files written on " + s.name }
+func (s *system) place() string { return "files written on " + s.mount.name() }
 
 // control writes the control to a file system. What it returns is closed once
 // that is found: then everything that was written there before is searched,
@@ -222,6 +224,10 @@ func (w *watch) search(all bool) {
 
 // examine searches one file.
 func (w *watch) examine(id identity, f *written) {
+	if w.ctx.Err() != nil {
+		w.notes.problem(anyWritten, "there was more than could be searched in time")
+		return
+	}
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.file.Fd()))
 	if err != nil {
 		w.notes.problem(anyWritten, "read name of file: %v", err)
