@@ -20,6 +20,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/engine/oci"
 	"github.com/creel-sandbox/creel/runner/host"
 	"github.com/creel-sandbox/creel/runner/hygiene"
+	"github.com/creel-sandbox/creel/runner/hygiene/keyring"
 	"github.com/creel-sandbox/creel/runner/image"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
@@ -68,10 +69,11 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 	if err != nil {
 		return nil, err
 	}
-	searcher := hygiene.NewSearcher(filepath.Join(filepath.Dir(cfg.InitPath), "creel-check"), filepath.Join(cfg.StateDir, "hygiene"))
+	ring := keyring.New()
+	searcher := hygiene.NewSearcher(filepath.Join(filepath.Dir(cfg.InitPath), "creel-check"), filepath.Join(cfg.StateDir, "hygiene"), ring.Key())
 	d.onClose(searcher.Close)
 	d.supervisor, err = supervisor.New(ctx, supervisor.Config{
-		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, Secrets: secrets, Hygiene: searcher, InitPath: cfg.InitPath,
+		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, Secrets: secrets, Hygiene: searcher, Keyring: ring, InitPath: cfg.InitPath,
 		Load: loader(configPath, cfg), Log: log,
 	})
 	if err != nil {

@@ -1,16 +1,11 @@
 package hygiene
 
 import (
-	"bytes"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"slices"
 )
 
 // Window is how many bytes of a value's beginning the rolling sum is of. No
@@ -37,36 +32,10 @@ type Needle struct {
 	Digest []byte // HMAC-SHA256
 }
 
-// Keyring makes needles. Its key is made for it and never changes, so that the
-// same values give the same needles, and it is forgotten with the process.
-type Keyring struct{ key []byte }
-
-// NewKeyring makes a key.
-func NewKeyring() *Keyring {
-	key := make([]byte, sha256.Size)
-	rand.Read(key) // never fails (crypto/rand)
-	return &Keyring{key}
-}
-
-// Hash makes the needles of one value, in each of its forms. It does not keep
-// the value.
-func (k *Keyring) Hash(value []byte) []Needle {
-	n := Needles{Key: k.key}
-	roll := n.Rolling()
-	var all []Needle
-	for _, text := range forms(value) {
-		if len(text) >= Window && len(text) <= MaxNeedle {
-			all = append(all, Needle{Length: len(text), Sum: roll.Of(text), Digest: n.Digest(text)})
-		}
-		clear(text)
-	}
-	return all
-}
-
-// Needles puts the needles of several values together; each gets the number of
-// its value.
-func (k *Keyring) Needles(values ...[]Needle) Needles {
-	n := Needles{Key: k.key}
+// Put puts the needles of several values together; each gets the number of its
+// value.
+func Put(key []byte, values ...[]Needle) Needles {
+	n := Needles{Key: key}
 	for i, needles := range values {
 		for _, needle := range needles {
 			needle.Value = i
@@ -76,61 +45,19 @@ func (k *Keyring) Needles(values ...[]Needle) Needles {
 	return n
 }
 
-// forms are the ways in which a file may hold a value: as it is, with line ends
-// of the other kind, in JSON (RFC 8259) and URLs (RFC 3986), in hexadecimal, and
-// in base64 (RFC 4648) wherever in a longer text it begins. They are copies.
-func forms(value []byte) [][]byte {
-	out := [][]byte{slices.Clone(value), hex.AppendEncode(nil, value)}
-	add := func(text []byte) {
-		if slices.ContainsFunc(out, func(other []byte) bool { return bytes.Equal(other, text) }) {
-			clear(text)
-			return
-		}
-		out = append(out, text)
-	}
-	add(bytes.ReplaceAll(value, []byte("\n"), []byte("\r\n")))
-	add(bytes.ToUpper(out[1]))
-	add(escape(value, func(b byte) string { return jsonEscapes[b] }))
-	add(escape(value, func(b byte) string {
-		if b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || bytes.IndexByte([]byte("-._~"), b) >= 0 {
-			return ""
-		}
-		return fmt.Sprintf("%%%02X", b)
-	}))
-	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
-		for shift := range 3 {
-			whole := append(make([]byte, shift, shift+len(value)), value...)
-			text := make([]byte, encoding.EncodedLen(len(whole)))
-			encoding.Encode(text, whole)
-			clear(whole)
-			// The first and the last characters depend on the neighbours too.
-			first := (shift*8 + 5) / 6
-			add(text[first : (shift+len(value))*8/6])
-		}
-	}
-	return out
-}
-
-var jsonEscapes = map[byte]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`}
-
-// escape replaces the bytes that have an escape, in a copy that never moves.
-func escape(value []byte, escapeOf func(byte) string) []byte {
-	out := make([]byte, 0, 3*len(value))
-	for _, b := range value {
-		if e := escapeOf(b); e != "" {
-			out = append(out, e...)
-		} else {
-			out = append(out, b)
-		}
-	}
-	return out
-}
-
-// Digest is the HMAC of a text.
+// Digest is the HMAC of a text, filled up as Fill says.
 func (n Needles) Digest(text []byte) []byte {
 	mac := hmac.New(sha256.New, n.Key)
 	mac.Write(text)
+	mac.Write(Fill(len(text)))
 	return mac.Sum(nil)
+}
+
+// Fill is what follows a text of a length before it is hashed: a byte 0x80 and
+// zeros to the end of a block. Whoever hashes a value writes whole blocks, of
+// which the hash keeps no copy.
+func Fill(length int) []byte {
+	return append([]byte{0x80}, make([]byte, sha256.BlockSize-1-length%sha256.BlockSize)...)
 }
 
 // Identity is the same for the same needles, and tells nothing else of them.

@@ -28,7 +28,7 @@ var ErrClosed = errors.New("the supervisor is stopping")
 // Searcher searches for policies, each at most once at a time.
 type Searcher struct {
 	program, dir string
-	keyring      *Keyring
+	key          []byte // of the needles
 	stop         context.CancelFunc
 	ctx          context.Context
 	running      sync.WaitGroup
@@ -58,10 +58,11 @@ type flight struct {
 }
 
 // NewSearcher makes a searcher that starts program, creel-check, and keeps what
-// is known in dir, which it makes, for root alone, when a policy needs it.
-func NewSearcher(program, dir string) *Searcher {
+// is known in dir, which it makes, for root alone, when a policy needs it. key is
+// that of the needles it is given.
+func NewSearcher(program, dir string, key []byte) *Searcher {
 	ctx, stop := context.WithCancel(context.Background())
-	return &Searcher{program: program, dir: dir, keyring: NewKeyring(), ctx: ctx, stop: stop,
+	return &Searcher{program: program, dir: dir, key: key, ctx: ctx, stop: stop,
 		known: map[string][]Needle{}, flights: map[string]*flights{}}
 }
 
@@ -75,10 +76,9 @@ func (s *Searcher) Close() error {
 	return nil
 }
 
-// Learn has a value looked for from the next search on, in the place of the
-// last from the same source. It keeps needles, not the value.
-func (s *Searcher) Learn(source string, value []byte) {
-	needles := s.keyring.Hash(value)
+// Learn has a value looked for by its needles from the next search on, in the
+// place of the last from the same source.
+func (s *Searcher) Learn(source string, needles []Needle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.known[source] = needles
@@ -192,7 +192,7 @@ func (s *Searcher) job(of Subject) (Job, []string) {
 	for _, source := range sources {
 		needles = append(needles, s.known[source])
 	}
-	job.Needles = s.keyring.Needles(needles...)
+	job.Needles = Put(s.key, needles...)
 	h := sha256.New()
 	fmt.Fprintf(h, "%d:%d", of.UID, of.GID)
 	for _, p := range job.Places {

@@ -29,7 +29,7 @@ func subject(t *testing.T, place string) Subject {
 
 func newSearcher(t *testing.T, subjects ...Subject) *Searcher {
 	t.Helper()
-	s := NewSearcher("/proc/self/exe", filepath.Join(t.TempDir(), "state", "hygiene"))
+	s := NewSearcher("/proc/self/exe", filepath.Join(t.TempDir(), "state", "hygiene"), make([]byte, 32))
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -85,7 +85,7 @@ func TestSearchCountsForAsLongAsThePolicySays(t *testing.T) {
 		}
 		before = known(result)
 	}
-	s.Learn("systemd:other", []byte("a value that is new"))
+	s.Learn("systemd:other", []Needle{{Length: Window, Digest: make([]byte, 32)}})
 	if result, err := s.Check(t.Context(), of); err != nil || known(result) == before {
 		t.Errorf("the new value was not looked for: %+v, %v", result, err)
 	}

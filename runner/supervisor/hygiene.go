@@ -19,7 +19,6 @@ func (s *Supervisor) searchWorkspaces(ctx context.Context, inv *invocation) erro
 	if inv.policy.Hygiene == nil {
 		return nil
 	}
-	s.learnKept(ctx)
 	_, told := s.search(ctx, inv.policy, inv.who)
 	if told == nil {
 		return nil
@@ -35,7 +34,11 @@ func (s *Supervisor) searchWorkspaces(ctx context.Context, inv *invocation) erro
 // search has a policy's workspaces searched, and remembers for ps what is wrong
 // with them.
 func (s *Supervisor) search(ctx context.Context, p *policy.Policy, who rootfs.Identity) (*hygiene.Result, *api.Error) {
-	result, err := s.cfg.Hygiene.Check(ctx, hygiene.Subject{Policy: p, UID: who.UID, GID: who.GID})
+	var result *hygiene.Result
+	err := s.learnKept(ctx)
+	if err == nil {
+		result, err = s.cfg.Hygiene.Check(ctx, hygiene.Subject{Policy: p, UID: who.UID, GID: who.GID})
+	}
 	told := foul(p.Name, result, err)
 	if told == nil {
 		s.foul.Delete(p.Name)
@@ -102,7 +105,6 @@ func (s *Supervisor) hygieneFindings(ctx context.Context) []api.Finding {
 			findings = append(findings, finding)
 			continue
 		}
-		s.learnKept(ctx)
 		result, told := s.search(ctx, of, who)
 		switch {
 		case told == nil:
@@ -127,7 +129,6 @@ func (s *Supervisor) beginHygiene() {
 	if s.cfg.Hygiene == nil {
 		return
 	}
-	s.learnKept(context.Background())
 	declared := s.declared.Load()
 	var subjects []hygiene.Subject
 	for _, name := range declared.Policies.Names() {
@@ -142,6 +143,11 @@ func (s *Supervisor) beginHygiene() {
 	if err := s.cfg.Hygiene.Keep(subjects); err != nil {
 		s.cfg.Log.WithError(err).Warn("forgetting former searches failed")
 	}
+	if len(subjects) > 0 {
+		if err := s.learnKept(context.Background()); err != nil {
+			s.cfg.Log.WithError(err).Warn("a credential is not looked for in workspaces yet") // a launch is refused by it
+		}
+	}
 	for _, of := range subjects {
 		s.cfg.Hygiene.Begin(of)
 	}
@@ -149,32 +155,48 @@ func (s *Supervisor) beginHygiene() {
 
 // learnKept has the values looked for that all policies together could be given
 // without having one made.
-func (s *Supervisor) learnKept(ctx context.Context) {
+func (s *Supervisor) learnKept(ctx context.Context) error {
 	declared := s.declared.Load()
 	for _, name := range declared.Policies.Names() {
 		of, _ := declared.Policies.Get(name)
 		for _, c := range of.Credentials {
-			if secret, ok := s.cfg.Credentials.Kept(ctx, c); ok {
-				s.cfg.Hygiene.Learn(source(c), secret.Reveal())
-				secret.Destroy()
+			secret, ok := s.cfg.Credentials.Kept(ctx, c)
+			if !ok {
+				continue
+			}
+			err := s.learn(c, secret)
+			secret.Destroy()
+			if err != nil {
+				return err
 			}
 		}
 	}
+	return nil
 }
 
 // learnFetched has values looked for that a vault keeps: those that came
 // without a lease. What a helper prints may be another value each time.
-func (s *Supervisor) learnFetched(credentials []policy.Credential, resolved []credential.Resolved) {
+func (s *Supervisor) learnFetched(credentials []policy.Credential, resolved []credential.Resolved) error {
 	if s.cfg.Hygiene == nil {
-		return
+		return nil
 	}
 	for i, r := range resolved {
 		c := credentials[i]
-		if r.Lease == (credential.Lease{}) && c.Provider != policy.ProviderExec && !s.cfg.Credentials.Keeps(c) {
-			s.cfg.Hygiene.Learn(source(c), r.Secret.Reveal())
+		if r.Lease != (credential.Lease{}) || c.Provider == policy.ProviderExec || s.cfg.Credentials.Keeps(c) {
+			continue
+		}
+		if err := s.learn(c, r.Secret); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
-// source is where a credential is from, as a policy writes it.
-func source(c policy.Credential) string { return c.Provider + ":" + c.Reference }
+func (s *Supervisor) learn(c policy.Credential, secret credential.Secret) error {
+	needles, err := s.cfg.Keyring.Hash(secret.Reveal())
+	if err != nil {
+		return err
+	}
+	s.cfg.Hygiene.Learn(c.Provider+":"+c.Reference, needles)
+	return nil
+}

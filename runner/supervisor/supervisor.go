@@ -30,6 +30,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/credential/store"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/hygiene"
+	"github.com/creel-sandbox/creel/runner/hygiene/keyring"
 	"github.com/creel-sandbox/creel/runner/lease"
 	"github.com/creel-sandbox/creel/runner/server"
 )
@@ -56,6 +57,8 @@ type Config struct {
 	Leases      *lease.Book
 	// Hygiene searches the workspaces of policies that ask for it.
 	Hygiene *hygiene.Searcher
+	// Keyring makes what Hygiene recognises credentials by.
+	Keyring *keyring.Keyring
 	// Secrets is the provider of store: among the credentials.
 	Secrets *store.Store
 	// InitPath is creel-init, for the doctor to look at.

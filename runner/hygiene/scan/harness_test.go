@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/hygiene"
+	"github.com/creel-sandbox/creel/runner/hygiene/keyring"
 )
 
 // What the rules find, put together here so that no scanner finds it in this
@@ -29,13 +30,13 @@ type workspace struct {
 	old *memory
 	// values are the values under management.
 	values  [][]byte
-	keyring *hygiene.Keyring
+	keyring *keyring.Keyring
 	seconds int
 }
 
 func newWorkspace(t *testing.T) *workspace {
 	t.Helper()
-	return &workspace{t: t, dir: t.TempDir(), old: &memory{}, keyring: hygiene.NewKeyring(), seconds: 300}
+	return &workspace{t: t, dir: t.TempDir(), old: &memory{}, keyring: keyring.New(), seconds: 300}
 }
 
 func (w *workspace) write(path, text string) {
@@ -89,9 +90,13 @@ func (w *workspace) search() hygiene.Report {
 	defer func() { _ = unix.Close(fd) }()
 	var values [][]hygiene.Needle
 	for _, value := range w.values {
-		values = append(values, w.keyring.Hash(value))
+		needles, err := w.keyring.Hash(value)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		values = append(values, needles)
 	}
-	request := hygiene.Request{Needles: w.keyring.Needles(values...), Seconds: w.seconds}
+	request := hygiene.Request{Needles: hygiene.Put(w.keyring.Key(), values...), Seconds: w.seconds}
 	report, next := find(request, []place{{hygiene.Place{Name: w.dir}, fd}}, w.old)
 	w.old = w.reread(next)
 	return report
