@@ -2,9 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -217,4 +221,48 @@ func TestLineThatATerminalCutsIsRefused(t *testing.T) {
 	}
 	o.until(t, "may have been cut")
 	o.ends(t, 125)
+}
+
+// A value waits in memory that is neither swapped nor in a core file: the files
+// in /proc of a process that cannot be dumped are root's (proc(5)).
+func TestClientThatHoldsAValueCannotBeDumpedOrSwapped(t *testing.T) {
+	shown := func(args ...string) (owner uint32, locked bool) {
+		command := newRig(t).command(t, args...)
+		command.SysProcAttr = &unix.SysProcAttr{Credential: &syscall.Credential{Uid: 64123, Gid: 64123}}
+		stdin, err := command.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(stdin, "part of a value")
+		dir := fmt.Sprintf("/proc/%d/", command.Process.Pid)
+		for reading := false; !reading; { // what is in its pipe is gone once it reads
+			time.Sleep(time.Millisecond)
+			var left int
+			left, err = unix.IoctlGetInt(int(stdin.(*os.File).Fd()), unix.TIOCINQ)
+			if err != nil || t.Context().Err() != nil {
+				t.Fatal(err)
+			}
+			reading = left == 0
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(dir+"environ", &st); err != nil {
+			t.Fatal(err)
+		}
+		status, err := os.ReadFile(dir + "status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		command.Process.Kill()
+		command.Wait()
+		return st.Uid, !strings.Contains(string(status), "VmLck:\t       0 kB")
+	}
+	if owner, locked := shown("secret", "set", "used"); owner != 0 || !locked {
+		t.Errorf("files of owner %d in /proc, memory locked: %v", owner, locked)
+	}
+	if owner, locked := shown("exec", "-i", "--", "cat"); owner != 64123 || locked {
+		t.Errorf("control: files of owner %d in /proc, memory locked: %v", owner, locked)
+	}
 }

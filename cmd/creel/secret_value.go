@@ -64,9 +64,22 @@ func checkSecret(value []byte) error {
 	return program.Hinted(err, hint)
 }
 
-// pipedSecret reads standard input to its end, into memory that does not move.
+// lockedBuffer is memory that is not swapped (mlock(2)), for as long as this
+// process lives.
+func lockedBuffer(size int) ([]byte, error) {
+	buffer := make([]byte, size)
+	if err := unix.Mlock(buffer); err != nil {
+		return nil, fmt.Errorf("lock memory for the value: %w", err)
+	}
+	return buffer, nil
+}
+
+// pipedSecret reads standard input to its end.
 func pipedSecret() ([]byte, error) {
-	buffer := make([]byte, api.MaxSecret+2) // a newline, and one byte too many
+	buffer, err := lockedBuffer(api.MaxSecret + 2) // a newline, and one byte too many
+	if err != nil {
+		return nil, err
+	}
 	n := 0
 	for n < len(buffer) {
 		more, err := os.Stdin.Read(buffer[n:])
@@ -116,6 +129,10 @@ var endings = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT}
 // shell would make the terminal show it when creel goes on. It is not
 // term.ReadPassword, which goes on after ^D, and for ever after a hangup.
 func typedLine(prompt string) (_ []byte, err error) {
+	line, err := lockedBuffer(maxTyped + 1)
+	if err != nil {
+		return nil, err
+	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, endings...)
 	defer signal.Stop(signals)
@@ -128,7 +145,6 @@ func typedLine(prompt string) (_ []byte, err error) {
 	defer func() { err = errors.Join(err, show()) }()
 	fmt.Fprint(os.Stderr, prompt)
 	defer fmt.Fprintln(os.Stderr) // in place of the one that was not shown
-	line := make([]byte, maxTyped+1)
 	type typed struct {
 		n   int
 		err error

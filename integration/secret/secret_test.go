@@ -229,7 +229,7 @@ func TestOldSecretIsWarnedOfAndStrictRefusesItsCommand(t *testing.T) {
 	check(t, old.Set("token", credential.NewSecret([]byte(first))))
 	r.has(first)
 	r.Reload()
-	const warning = "secret token, named by exec-default, has its value since"
+	const warning = "secret token, named by exec-default: its value is of"
 	if !strings.Contains(r.Log(), warning) {
 		t.Errorf("the journal says\n%s", r.Log())
 	}

@@ -178,8 +178,7 @@ func secretProblems(secrets []api.Secret) []api.Finding {
 		problem := api.Finding{Name: "secrets", Level: levelWarning}
 		switch one.State {
 		case api.SecretOverdue:
-			problem.Detail = fmt.Sprintf("secret %s, named by %s, has its value since %s, and %d days are the most", one.Name, by,
-				one.Rotated.Format(time.DateOnly), store.MaxAge/(24*time.Hour))
+			problem.Detail = fmt.Sprintf("secret %s, named by %s: %s", one.Name, by, store.Info{Rotated: one.Rotated, Age: one.Age}.Told())
 			problem.Hint = "have a new value made where it came from, and `creel secret rotate " + one.Name + "`; 'strict: true' refuses it as it is"
 		case api.SecretMissing:
 			problem.Detail = fmt.Sprintf("there is no secret %s, and %s cannot run without", one.Name, by)

@@ -55,7 +55,7 @@ func TestOverdueSecretWarnsAndStrictRefusesTheRun(t *testing.T) {
 		}
 		return declared, err
 	}
-	if log := r.log.String(); !strings.Contains(log, "secret token, named by exec-default, has its value since") || strings.Contains(log, "secret other") {
+	if log := r.log.String(); !strings.Contains(log, "secret token, named by exec-default: its value is of") || strings.Contains(log, "secret other") {
 		t.Errorf("the log says\n%s", log)
 	}
 	if got := r.run(`echo "$TOKEN $OTHER"`); got.err != nil || got.stdout.String() != "[redacted:TOKEN] [redacted:OTHER]\n" {

@@ -87,6 +87,15 @@ type Info struct {
 	Overdue bool
 }
 
+// Told says how old the value is, or why that is not known.
+func (i Info) Told() string {
+	day := i.Rotated.Format(time.DateOnly)
+	if i.Age < -clockSlack {
+		return "its value is of " + day + ", which has not come: this clock is wrong or that one was"
+	}
+	return fmt.Sprintf("its value is of %s, and %d days are the most", day, MaxAge/(24*time.Hour))
+}
+
 func (s *Store) info(r *record) Info {
 	age := s.cfg.Now().Sub(r.Rotated)
 	return Info{Name: r.Name, Created: r.Created, Rotated: r.Rotated, Age: age, Overdue: age > MaxAge || age < -clockSlack}
@@ -111,8 +120,7 @@ func (s *Store) Fetch(_ context.Context, ask credential.Ask) (credential.Grant, 
 		return credential.Grant{}, fmt.Errorf("find secret: %w; `creel secret set %s`, as root, makes it", ErrMissing, name)
 	}
 	if info := s.info(r); info.Overdue && s.strict.Load() {
-		return credential.Grant{}, fmt.Errorf("check age: its value is of %s, and 'strict: true' refuses what is older than %d days; get a new one and `creel secret rotate %s`",
-			info.Rotated.Format(time.DateOnly), MaxAge/(24*time.Hour), name)
+		return credential.Grant{}, fmt.Errorf("check age: %s, and 'strict: true' refuses that; get a new one and `creel secret rotate %s`", info.Told(), name)
 	}
 	secret, err := c.open(r)
 	return credential.Grant{Secret: secret}, err

@@ -154,10 +154,11 @@ func TestOldValueIsOverdueAndStrictRefusesIt(t *testing.T) {
 	for _, test := range []struct {
 		age     time.Duration
 		overdue bool
+		says    string
 	}{
-		{0, false}, {MaxAge, false}, {MaxAge + time.Second, true},
+		{0, false, ""}, {MaxAge, false, ""}, {MaxAge + time.Second, true, "90 days"},
 		// A date in the future is a clock's that was wrong.
-		{-time.Hour, false}, {-25 * time.Hour, true},
+		{-time.Hour, false, ""}, {-25 * time.Hour, true, "has not come"},
 	} {
 		r := newRig(t)
 		r.set("token", "first value")
@@ -170,7 +171,7 @@ func TestOldValueIsOverdueAndStrictRefusesIt(t *testing.T) {
 		r.has("token", "first value") // without strict
 		r.SetStrict(true)
 		if _, err := r.fetch("token"); test.overdue {
-			refuses(t, err, "2026-03-01", "90 days", "creel secret rotate token", "strict: true")
+			refuses(t, err, "2026-03-01", test.says, "creel secret rotate token", "strict: true")
 			check(t, r.Rotate("token", secret("second value")))
 			r.has("token", "second value")
 		} else if err != nil {
