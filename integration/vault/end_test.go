@@ -68,7 +68,7 @@ func TestSandboxIsEndedWithItsLease(t *testing.T) {
 	s := Start(t, Options{})
 	s.Tokens("task")
 	r := rig(t, s, oneToken(s))
-	r.WritePolicy("short", r.PolicyText("short", strings.Replace(oneToken(s), "10m", "2s", 1)))
+	r.WritePolicy("short", r.PolicyText("short", strings.Replace(oneToken(s), "10m", "5s", 1)))
 	r.Reload()
 	if got := r.Creel("policy", "check", r.Policies+"/short.yaml"); !strings.Contains(got.Stdout+got.Stderr, "a command may run for longer than the credential is valid") {
 		t.Errorf("policy check says %s%s", got.Stdout, got.Stderr)

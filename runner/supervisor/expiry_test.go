@@ -99,3 +99,33 @@ func TestCommandGoesOnWithoutItsCredentialWhereThePolicySaysSo(t *testing.T) {
 		t.Errorf("the journal is told %d times", n)
 	}
 }
+
+// TestAlarmsEndWithTheirCommand counts the timers that are open.
+func TestAlarmsEndWithTheirCommand(t *testing.T) {
+	r := newRig(t, options{provider: &lessor{}, policy: "credentials:\n" +
+		"  - {env: A, from: 'vault:1h#token'}\n  - {env: B, from: 'vault:1h#token', onExpiry: warn}"})
+	c := r.start(shell("while [ ! -e enough ]; do sleep 0.02; done"), "")
+	r.started(c)
+	if n := timers(t); n != 2 {
+		t.Errorf("control: %d alarms are set for a command with two kinds of credentials", n)
+	}
+	check(t, os.WriteFile(r.workspace+"/enough", nil, 0o644))
+	<-c.done
+	r.settle()
+	if n := timers(t); n != 0 {
+		t.Errorf("%d alarms are left", n)
+	}
+}
+
+// timers are the descriptors of timerfd_create(2) that this process has.
+func timers(t *testing.T) (n int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	check(t, err)
+	for _, entry := range entries {
+		if name, err := os.Readlink("/proc/self/fd/" + entry.Name()); err == nil && strings.Contains(name, "[timerfd]") {
+			n++
+		}
+	}
+	return n
+}
