@@ -230,3 +230,27 @@ func TestNoEncodingOfAValuePasses(t *testing.T) {
 		}
 	}
 }
+
+// FuzzEncodings is the same with values and surroundings of the fuzzer's.
+func FuzzEncodings(f *testing.F) {
+	for i := range encodings {
+		f.Add("pa/ss'w\"o\\rd\n+ %", "before\n", "\nafter", uint8(i), uint64(i))
+	}
+	f.Fuzz(func(t *testing.T, value, before, after string, which uint8, seed uint64) {
+		if len(strings.TrimRight(value, "\r")) < MinValue || strings.Contains(value, "\x00") ||
+			strings.Contains("[redacted:A]", value) || !utf8.ValidString(value) {
+			return
+		}
+		random := rand.New(rand.NewPCG(seed, 0))
+		encoding := encodings[int(which)%len(encodings)]
+		encoded := encoding.encode(random, value)
+		// So that what is before does not make the value a part of an escape.
+		got := redact(t, matcher(t, value), split(random, before+"--"+encoded+after)...)
+		if want := reference(before+"--"+encoded+after, []string{value}); got != want {
+			t.Fatalf("%s: value %q between %q and %q as %q: got %q, want %q", encoding.name, value, before, after, encoded, got, want)
+		}
+		if !strings.Contains(got, "[redacted:A]") {
+			t.Fatalf("%s: value %q as %q is not found: %q", encoding.name, value, encoded, got)
+		}
+	})
+}

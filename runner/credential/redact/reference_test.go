@@ -16,19 +16,19 @@ func reference(text string, values []string) string {
 	var all []occurrence
 	for i, value := range values {
 		value = strings.TrimRight(value, "\r")
-		value = regexp.MustCompile(`\r{1,2}\n`).ReplaceAllString(value, "\n")
+		value = lineEnds.ReplaceAllString(value, "\n")
 		plain := escapesOf(text, `\x00`)
 		all = append(all, plain.find(value, i)...)
 		for _, line := range countedLines(value) {
 			all = append(all, plain.find(line, i)...)
 		}
 		all = append(all, escapesOf(text, backslashes).find(value, i)...)
-		all = append(all, escapesOf(text, `%[0-9A-Fa-f]{2}`).find(value, i)...)
+		all = append(all, escapesOf(text, percents).find(value, i)...)
 		if strings.Contains(strings.Join(values, ""), "'") {
 			all = append(all, escapesOf(text, quotes).find(value, i)...)
 		}
 		if strings.Contains(strings.Join(values, ""), " ") {
-			all = append(all, escapesOf(text, `%[0-9A-Fa-f]{2}|\+`).find(value, i)...)
+			all = append(all, escapesOf(text, percents+`|\+`).find(value, i)...)
 		}
 		all = append(all, digitsOf(text, "0-9A-Fa-f", 2, fromHex).find(value, i)...)
 		all = append(all, digitsOf(text, "-A-Za-z0-9+/_", 4, fromBase64).find(value, i)...)
@@ -88,11 +88,13 @@ func (r *decoded) find(value string, number int) (all []occurrence) {
 	return all
 }
 
+var lineEnds = regexp.MustCompile(`\r{1,2}\n`)
+
 // unixLines is the same with bare newlines.
 func (r *decoded) unixLines() *decoded {
 	unix := &decoded{}
 	last := 0
-	for _, end := range regexp.MustCompile(`\r{1,2}\n`).FindAllIndex(r.text, -1) {
+	for _, end := range lineEnds.FindAllIndex(r.text, -1) {
 		unix.text = append(append(unix.text, r.text[last:end[0]]...), '\n')
 		unix.places = append(append(unix.places, r.places[last:end[0]]...), [2]int{r.places[end[0]][0], r.places[end[1]-1][1]})
 		last = end[1]
@@ -104,34 +106,41 @@ func (r *decoded) unixLines() *decoded {
 
 // backslashes are the escapes of JSON, C, Python and shells.
 const backslashes = `\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[0-9A-Fa-f]{4}|\\u[0-9A-Fa-f]{4}|\\U00(?:0[1-9A-Fa-f]|10)[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|` +
-	`\\[0-3][0-7]{2}|\\[0-7]{1,2}|\\[abtnvfreE]|\\[^0-9A-Za-z\x80-\xff]|` + quotes
+	`\\[0-7]{1,3}|\\[abtnvfreE]|\\[^0-9A-Za-z\x80-\xff]|` + quotes
+
+const percents = `%[0-9A-Fa-f]{2}`
 
 // quotes are a single quote, or some, within single quotes.
 const quotes = `'\\''|'"'{1,8}"'`
 
+// tokens are what the escaped readings read, at the beginning of a text of
+// which each byte has been made a character.
+var tokens = map[string]*regexp.Regexp{}
+
+func init() {
+	for _, pattern := range []string{`\x00`, quotes, backslashes, percents, percents + `|\+`} {
+		tokens[pattern] = regexp.MustCompile(`^(?s:` + pattern + `)`)
+	}
+}
+
 // escapesOf reads the escapes that a pattern names.
 func escapesOf(text, pattern string) *decoded {
 	r := &decoded{}
-	// Each byte as a character of its own, so that the pattern means bytes.
 	var wide strings.Builder
+	var places []int // of each byte in wide
 	for i := range len(text) {
+		places = append(places, wide.Len())
 		wide.WriteRune(rune(text[i]))
 	}
-	matcher := regexp.MustCompile(`^(?s:` + pattern + `)`)
-	runes := []rune(wide.String())
-	for at := 0; at < len(runes); {
-		token := ""
-		if strings.ContainsRune("\r\\'%+", runes[at]) {
-			token = matcher.FindString(string(runes[at:min(len(runes), at+12)]))
+	places = append(places, wide.Len())
+	characters := wide.String()
+	for at := 0; at < len(text); {
+		size := 0
+		if strings.IndexByte("\\'%+", text[at]) >= 0 {
+			token := tokens[pattern].FindString(characters[places[at]:places[min(len(text), at+12)]])
+			size = len([]rune(token))
 		}
-		size := len([]rune(token))
-		if size == 0 {
-			r.add(text[at:at+1], at, at+1)
-			at++
-			continue
-		}
-		// Octal beyond a byte, and digits that the pattern left.
-		if m := regexp.MustCompile(`^\\[4-7][0-7]{2}`).FindString(text[at:]); token[0] == '\\' && m != "" {
+		if size == 0 || beyondAByte.MatchString(text[at:at+size]) {
 			r.add(text[at:at+1], at, at+1)
 			at++
 			continue
@@ -142,6 +151,9 @@ func escapesOf(text, pattern string) *decoded {
 	}
 	return r
 }
+
+// beyondAByte is an octal number that is too large.
+var beyondAByte = regexp.MustCompile(`^\\[4-7][0-7]{2}$`)
 
 // meaningOf is what an escape stands for, and how much of it that takes.
 func meaningOf(token string) (meaning string, taken int) {
