@@ -2,8 +2,11 @@ package scan
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestWhatDidNotChangeIsNotReadAgain(t *testing.T) {
@@ -96,4 +99,62 @@ func TestSearchThatRanOutOfTimeSaysSoAndGoesOn(t *testing.T) {
 	}
 	w.seconds = 300
 	w.only(w.search())
+}
+
+func TestSearchThatRanOutOfTimeForgetsNothing(t *testing.T) {
+	w := newWorkspace(t)
+	w.git("init", "-q", "-b", "main")
+	w.commit("conf", githubToken+"\n")
+	w.git("gc", "-q")
+	before := w.settle()
+	if len(before.Findings) != 2 {
+		t.Fatalf("%+v", before.Findings)
+	}
+	w.seconds = 0
+	w.search()
+	w.seconds = 300
+	after := w.search()
+	if fmt.Sprint(after.Findings) != fmt.Sprint(before.Findings) || after.Count.FilesRead != 0 {
+		t.Errorf("before %+v\nafter %+v", before.Findings, after)
+	}
+	// Values that it had no time to look for are looked for the next time.
+	w.values, w.seconds = [][]byte{[]byte(githubToken[6:])}, 0
+	w.search()
+	w.seconds = 300
+	if found := w.search().Findings; len(found) != 4 {
+		t.Errorf("%+v", found)
+	}
+}
+
+// git sets the time of a pack when it would write what is in it (freshening).
+func TestPackWhoseTimeAloneChangedIsNotReadAgain(t *testing.T) {
+	w := newWorkspace(t)
+	w.git("init", "-q", "-b", "main")
+	w.commit("conf", githubToken+"\n")
+	w.git("gc", "-q")
+	before := w.settle()
+	packs, err := filepath.Glob(filepath.Join(w.dir, ".git/objects/pack/*.pack"))
+	if err != nil || len(packs) != 1 {
+		t.Fatal(packs, err)
+	}
+	if err := os.Chtimes(packs[0], time.Now(), time.Unix(1_700_000_000, 0)); err != nil {
+		t.Fatal(err)
+	}
+	r := w.search()
+	if r.Count.FilesRead != 1 || r.Count.Objects != 0 || fmt.Sprint(r.Findings) != fmt.Sprint(before.Findings) {
+		t.Errorf("%+v", r)
+	}
+	data, err := os.ReadFile(packs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(packs[0], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(packs[0], append(data, 0), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.search(); r.Count.Objects == 0 {
+		t.Errorf("another content: %+v", r)
+	}
 }

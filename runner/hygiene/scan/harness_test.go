@@ -98,27 +98,27 @@ func (w *workspace) search() hygiene.Report {
 	}
 	request := hygiene.Request{Needles: hygiene.Put(w.keyring.Key(), values...), Seconds: w.seconds}
 	report, next := find(request, []place{{hygiene.Place{Name: w.dir}, fd}}, w.old)
-	w.old = w.reread(next)
+	w.old = reread(w.t, next)
 	return report
 }
 
 // reread is what the next search reads of what this one remembers.
-func (w *workspace) reread(m *memory) *memory {
-	w.t.Helper()
-	file, err := os.Create(filepath.Join(w.t.TempDir(), "memory"))
+func reread(t testing.TB, m *memory) *memory {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "memory"))
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
 	if err := m.write(file); err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if _, err := file.Seek(0, 0); err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	read, err := parseMemory(file)
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return read
 }

@@ -73,7 +73,11 @@ func (s *search) readTrees(wanted map[string]map[objectID]bool) map[string]*loca
 	for i := range s.packs {
 		g := s.packs[i] // a copy: what was covered does not change
 		if l := locators[s.hostPath(g.place, g.dir)]; l != nil && !s.late() {
-			if p := s.openPack(&g); p != nil {
+			f, err := s.reopen(&g)
+			if err != nil {
+				continue
+			}
+			if p := s.readPack(&g, f); p != nil {
 				p.visit(false, l.add)
 				p.close()
 			}

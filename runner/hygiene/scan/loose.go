@@ -21,7 +21,7 @@ func (s *search) reopen(g *gitFile) (*os.File, error) {
 		return nil, err
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(opened, &st); err != nil || s.stateKey(g.place, g.path, &st) != g.key {
+	if err := unix.Fstat(opened, &st); err != nil || s.stateKey(g.place, g.path, &st) != g.state {
 		unix.Close(opened)
 		return nil, unix.ESTALE
 	}

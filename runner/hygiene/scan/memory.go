@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 
 	"github.com/creel-sandbox/creel/runner/hygiene"
@@ -24,8 +25,11 @@ type key [16]byte
 type memory struct {
 	header   header
 	files    map[key]struct{} // states of files
+	packs    map[key]key      // states of packs, and their contents: git sets their time whenever it needs one (freshening)
 	objects  map[key]struct{} // contents in which nothing was found
 	findings []remembered
+	// by has the findings by their key; of a memory that was read.
+	by map[key][]hygiene.Finding
 }
 
 // header says what a memory is about.
@@ -34,7 +38,10 @@ type header struct {
 	Values   string // identity of the needles
 	Salt     []byte
 	Findings []stored
+	Packs    []storedPack
 }
+
+type storedPack struct{ State, Content []byte }
 
 type remembered struct {
 	key     key
@@ -59,7 +66,7 @@ const (
 func (m *memory) fit(values string) (old, next *memory) {
 	next = &memory{
 		header: header{Rules: rulesVersion(), Values: values, Salt: m.header.Salt},
-		files:  map[key]struct{}{}, objects: map[key]struct{}{},
+		files:  map[key]struct{}{}, packs: map[key]key{}, objects: map[key]struct{}{},
 	}
 	if m.header.Rules != next.header.Rules || len(m.header.Salt) != sha256.Size {
 		salt := make([]byte, sha256.Size)
@@ -73,10 +80,16 @@ func (m *memory) fit(values string) (old, next *memory) {
 // stale says that what is known was compared with other values.
 func (s *search) stale() bool { return s.old.header.Values != s.new.header.Values }
 
-func (m *memory) key(kind string, parts ...[]byte) (k key) {
+// hash begins a key.
+func (m *memory) hash(kind string) hash.Hash {
 	h := sha256.New()
 	h.Write(m.header.Salt)
 	io.WriteString(h, kind)
+	return h
+}
+
+func (m *memory) key(kind string, parts ...[]byte) (k key) {
+	h := m.hash(kind)
 	for _, part := range parts {
 		var length [8]byte
 		binary.LittleEndian.PutUint64(length[:], uint64(len(part)))
@@ -94,6 +107,16 @@ func (m *memory) keepFile(k key) {
 	}
 }
 
+// hasPack says whether a pack with this content is known, whatever its state.
+func (m *memory) hasPack(content key) bool {
+	for _, known := range m.packs {
+		if known == content {
+			return true
+		}
+	}
+	return false
+}
+
 // keepObject remembers a content in which nothing was found.
 func (m *memory) keepObject(k key) {
 	if len(m.objects) < maxKeys {
@@ -106,6 +129,9 @@ func (m *memory) keepObject(k key) {
 func (m *memory) write(to io.Writer) error {
 	for _, r := range m.findings {
 		m.header.Findings = append(m.header.Findings, stored{r.key[:], r.finding})
+	}
+	for state, content := range m.packs {
+		m.header.Packs = append(m.header.Packs, storedPack{state[:], content[:]})
 	}
 	head, err := json.Marshal(m.header)
 	if err != nil {
@@ -151,7 +177,7 @@ func parseMemory(from io.Reader) (*memory, error) {
 	if _, err := io.ReadFull(r, head); err != nil {
 		return nil, fmt.Errorf("read memory: %w", err)
 	}
-	m := &memory{}
+	m := &memory{by: map[key][]hygiene.Finding{}}
 	if err := json.NewDecoder(bytes.NewReader(head)).Decode(&m.header); err != nil {
 		return nil, fmt.Errorf("read memory: %w", err)
 	}
@@ -159,8 +185,16 @@ func parseMemory(from io.Reader) (*memory, error) {
 		var k key
 		copy(k[:], f.Key)
 		m.findings = append(m.findings, remembered{k, f.Finding})
+		m.by[k] = append(m.by[k], f.Finding)
 	}
-	m.header.Findings = nil
+	m.packs = map[key]key{}
+	for _, p := range m.header.Packs {
+		var state, content key
+		copy(state[:], p.State)
+		copy(content[:], p.Content)
+		m.packs[state] = content
+	}
+	m.header.Findings, m.header.Packs = nil, nil
 	for _, keys := range []*map[key]struct{}{&m.files, &m.objects} {
 		var err error
 		if *keys, err = readKeys(r); err != nil {

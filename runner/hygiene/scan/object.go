@@ -3,6 +3,7 @@ package scan
 import (
 	"bytes"
 	"encoding/hex"
+	"maps"
 	"strconv"
 
 	"crypto/sha1"
@@ -42,7 +43,7 @@ func (s *search) readObjects() {
 			continue
 		}
 		s.report.Count.FilesRead++
-		if p := s.openPack(&s.packs[i]); p != nil {
+		if p := s.newPack(&s.packs[i]); p != nil {
 			packs = append(packs, p)
 		}
 	}
@@ -59,21 +60,47 @@ func (s *search) readObjects() {
 	for _, p := range packs {
 		p.close()
 	}
-	for _, files := range [][]gitFile{s.packs, s.loose} {
-		for _, g := range files {
-			if !g.known && g.clean && g.keep && !s.expired {
-				s.new.keepFile(g.key)
-			}
-		}
-	}
-	if s.expired { // what was not come to is still known
-		for k := range s.old.files {
-			s.new.keepFile(k)
-		}
-	}
+	s.keepGit()
 	for k := range s.old.objects {
 		if !s.stale() {
 			s.new.keepObject(k)
+		}
+	}
+}
+
+// keepGit remembers the files that were wholly searched.
+func (s *search) keepGit() {
+	if s.expired {
+		s.keepUnseen()
+		return
+	}
+	for _, g := range s.loose {
+		if !g.known && g.clean && g.keep {
+			s.new.keepFile(g.state)
+		}
+	}
+	for _, g := range s.packs {
+		if g.clean && g.keep {
+			s.new.packs[g.state] = g.key
+		} else if g.clean {
+			s.new.packs[g.key] = g.key // its content is known, and no state
+		}
+	}
+}
+
+// keepUnseen keeps what is known of files that a search did not come to, unless
+// they are to be compared with other values.
+func (s *search) keepUnseen() {
+	if s.stale() {
+		return
+	}
+	for k := range s.old.files {
+		s.new.keepFile(k)
+	}
+	maps.Copy(s.new.packs, s.old.packs)
+	for _, r := range s.old.findings {
+		if !s.carried[r.key] {
+			s.new.findings = append(s.new.findings, r)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"slices"
@@ -50,10 +51,34 @@ type packEntry struct {
 	kind   plumbing.ObjectType
 }
 
-// openPack reads where the entries of a pack are and what they are made from.
-func (s *search) openPack(g *gitFile) *pack {
+// newPack reads a pack that nothing is known of yet. One whose content is known
+// is not read further.
+func (s *search) newPack(g *gitFile) *pack {
 	f, err := s.reopen(g)
 	if err != nil {
+		s.uncovered(g.place, g.path, "%v", err)
+		return nil
+	}
+	h := s.new.hash("pack")
+	if _, err := io.CopyBuffer(io.MultiWriter(h, &stopper{s}), struct{ io.Reader }{f}, s.scratch); err != nil {
+		_ = f.Close()
+		s.uncovered(g.place, g.path, "%v", err)
+		return nil
+	}
+	copy(g.key[:], h.Sum(nil))
+	if !s.stale() && s.old.hasPack(g.key) {
+		_ = f.Close()
+		s.carry(g.key, false)
+		g.known, g.clean = true, true
+		return nil
+	}
+	return s.readPack(g, f)
+}
+
+// readPack reads where the entries of a pack are and what they are made from.
+func (s *search) readPack(g *gitFile, f *os.File) *pack {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		_ = f.Close()
 		s.uncovered(g.place, g.path, "%v", err)
 		return nil
 	}

@@ -42,6 +42,7 @@ type search struct {
 	values   values
 	rules    rules
 	old, new *memory
+	carried  map[key]bool        // the keys whose findings were taken over
 	names    map[objectID]string // of the blobs that trees name
 	packs    []gitFile
 	loose    []gitFile
@@ -105,7 +106,7 @@ func find(request hygiene.Request, places []place, old *memory) (hygiene.Report,
 	now := time.Now()
 	s := &search{
 		places: places, began: now, deadline: now.Add(time.Duration(request.Seconds) * time.Second),
-		values: newValues(request.Needles), names: map[objectID]string{}, scratch: make([]byte, blockSize),
+		values: newValues(request.Needles), carried: map[key]bool{}, names: map[objectID]string{}, scratch: make([]byte, blockSize),
 	}
 	s.old, s.new = old.fit(request.Needles.Identity())
 	for i := range places {

@@ -34,7 +34,8 @@ type gitFile struct {
 	place int
 	path  string
 	dir   string // of the objects
-	key   key
+	state key
+	key   key  // what is found in it is remembered under: its content's, of a pack, or its state's
 	known bool // nothing has to be read
 	keep  bool // it can be remembered
 	clean bool // it was covered
@@ -182,23 +183,31 @@ func (s *search) stateKey(place int, path string, st *unix.Stat_t) key {
 // over what was found then. Files with objects of Git are noted even then:
 // their trees name what others hold.
 func (s *search) remembered(place int, path string, st *unix.Stat_t) bool {
-	k := s.stateKey(place, path, st)
-	_, known := s.old.files[k]
-	if !known || s.stale() {
+	if s.stale() {
 		return false
 	}
-	s.carry(k, false)
-	s.new.keepFile(k)
-	s.noteGit(gitFile{place: place, path: path, key: k, known: true})
+	state := s.stateKey(place, path, st)
+	if content, known := s.old.packs[state]; known {
+		s.carry(content, false)
+		s.new.packs[state] = content
+		return s.noteGit(gitFile{place: place, path: path, state: state, key: content, known: true})
+	}
+	if _, known := s.old.files[state]; !known {
+		return false
+	}
+	s.carry(state, false)
+	s.new.keepFile(state)
+	s.noteGit(gitFile{place: place, path: path, state: state, key: state, known: true})
 	return true
 }
 
 // carry takes over what was found in a file before; without the values under
 // management, where those are compared anew.
 func (s *search) carry(k key, anew bool) {
-	for _, r := range s.old.findings {
-		if r.key == k && (!anew || r.finding.Rule != hygiene.RuleManaged) {
-			s.new.findings = append(s.new.findings, r)
+	s.carried[k] = true
+	for _, f := range s.old.by[k] {
+		if !anew || f.Rule != hygiene.RuleManaged {
+			s.new.findings = append(s.new.findings, remembered{k, f})
 		}
 	}
 }
@@ -230,7 +239,8 @@ func settled(st *unix.Stat_t, now time.Time) bool {
 // file searches a file that is open, or files it away if it holds objects of
 // Git.
 func (s *search) file(place int, path string, f *os.File, st *unix.Stat_t) {
-	g := gitFile{place: place, path: path, key: s.stateKey(place, path, st), keep: settled(st, time.Now())}
+	state := s.stateKey(place, path, st)
+	g := gitFile{place: place, path: path, state: state, key: state, keep: settled(st, time.Now())}
 	if s.noteGit(g) {
 		return
 	}
