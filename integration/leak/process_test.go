@@ -97,26 +97,40 @@ func processes() []int {
 // mem). What is gone or cannot be read meanwhile is left out.
 func memory(t *testing.T, pid int) []byte {
 	t.Helper()
-	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	return memoryOf(t, pid, func([]string) bool { return true })
+}
+
+// memoryOf reads those mappings that are wanted for their flags (VmFlags of
+// proc_pid_smaps(5)).
+func memoryOf(t *testing.T, pid int, wanted func(flags []string) bool) []byte {
+	t.Helper()
+	smaps, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", pid))
 	check(t, err)
 	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
 	check(t, err)
 	defer mem.Close()
 	var all bytes.Buffer
-	for line := range strings.Lines(string(maps)) {
-		var start, end uint64
-		var mode string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &start, &end, &mode); err != nil {
-			t.Fatalf("read maps: %v: %s", err, line)
-		}
-		if !strings.HasPrefix(mode, "rw") {
+	piece, unused := make([]byte, 64<<10), make([]byte, 64<<10)
+	var start, end uint64
+	var mode string
+	for line := range strings.Lines(string(smaps)) {
+		var from, to uint64
+		var access string
+		if n, _ := fmt.Sscanf(line, "%x-%x %s", &from, &to, &access); n == 3 {
+			start, end, mode = from, to, access
 			continue
 		}
-		// In pieces, since one page that is not there ends a read.
-		piece := make([]byte, 64<<10)
+		flags, last := strings.CutPrefix(line, "VmFlags:")
+		if !last || !strings.HasPrefix(mode, "rw") || !wanted(strings.Fields(flags)) {
+			continue
+		}
+		// In pieces, since one page that is not there ends a read. Most of what a
+		// Go program has was never used.
 		for at := start; at < end; at += uint64(len(piece)) {
 			n, _ := mem.ReadAt(piece[:min(uint64(len(piece)), end-at)], int64(at))
-			all.Write(piece[:n])
+			if !bytes.Equal(piece[:n], unused[:n]) {
+				all.Write(piece[:n])
+			}
 		}
 	}
 	return all.Bytes()

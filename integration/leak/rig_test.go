@@ -38,6 +38,7 @@ const helper = `#!/bin/sh
 case $1 in
 print) exec /bin/cat ` + vaultDir + `/value ;;
 fail) /bin/cat ` + vaultDir + `/value; /bin/cat ` + vaultDir + `/value >&2; exit 3 ;;
+wait) exec /bin/cat ` + vaultDir + `/fifo ;;
 esac
 `
 

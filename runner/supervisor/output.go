@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,11 +172,11 @@ func (o *output) move(from, to *os.File, name string, inv *invocation, buffer *l
 		sink = io.MultiWriter(to, inv.logs.stream(name))
 	}
 	if buffer == nil {
-		o.copy(sink, from, nil)
+		o.copy(sink, from)
 		return
 	}
 	redactor := redact.NewRedactor(forgetful{sink}, o.matcher)
-	o.copy(forgetful{redactor}, from, buffer.Bytes())
+	o.redact(redactor, from, buffer.Bytes())
 	// An error says that the caller is gone: there is nobody to tell.
 	if reason := inv.stopped(); reason == "" || reason == api.ReasonExited {
 		_ = redactor.Close()
@@ -184,28 +185,44 @@ func (o *output) move(from, to *os.File, name string, inv *invocation, buffer *l
 	}
 }
 
-// forgetful leaves nothing in registers: neither what was handled before a
-// write, which may wait, nor what the write itself handled.
+// copy ends when the command has closed its end, the limit is reached, or
+// the caller has closed its own: then the command's next write fails as it
+// would in a pipeline.
+func (o *output) copy(to io.Writer, from io.Reader) {
+	_, _ = io.Copy(to, o.bounded(from)) // an error is the caller's end, closed
+}
+
+func (o *output) bounded(from io.Reader) io.Reader {
+	if o.limited {
+		return &limitReader{from: from, output: o}
+	}
+	return from
+}
+
+// redact is copy for a command that has credentials: what it prints of them is
+// in the buffer alone, and not for long.
+func (o *output) redact(redactor io.Writer, from io.Reader, buffer []byte) {
+	from = o.bounded(from)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 {
+			_, writeErr := redactor.Write(buffer[:n])
+			locked.Zero(buffer[:n])
+			registers.Clear()
+			err = cmp.Or(err, writeErr)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// forgetful is where a redactor writes to, which may wait.
 type forgetful struct{ io.Writer }
 
 func (w forgetful) Write(p []byte) (int, error) {
 	registers.Clear()
-	defer registers.Clear()
 	return w.Writer.Write(p)
-}
-
-// copy ends when the command has closed its end, the limit is reached, or
-// the caller has closed its own: then the command's next write fails as it
-// would in a pipeline.
-// Without a buffer io.Copy chooses how.
-func (o *output) copy(to io.Writer, from io.Reader, buffer []byte) {
-	if o.limited {
-		from = &limitReader{from: from, output: o}
-	}
-	if buffer != nil {
-		from = struct{ io.Reader }{from} // a file would use a buffer of its own
-	}
-	_, _ = io.CopyBuffer(to, from, buffer) // an error is the caller's end, closed
 }
 
 // limitReader counts against the limit that stdout and stderr share.
