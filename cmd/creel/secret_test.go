@@ -201,13 +201,33 @@ func TestStopIsIgnoredWhileAValueIsTyped(t *testing.T) {
 	o := r.onTerminal(t, "secret", "set", "used")
 	o.until(t, "Value of used: ")
 	o.hidden(t)
-	io.WriteString(o.master, "\x1a")
+	if !ignores(t, o.command.Process.Pid, unix.SIGTSTP) {
+		t.Error("a stop is not ignored")
+	}
+	if ignores(t, os.Getpid(), unix.SIGTSTP) {
+		t.Error("control: this process seems to ignore it too")
+	}
 	io.WriteString(o.master, "typed value\r")
 	o.until(t, "The same again: ")
 	o.hidden(t)
 	io.WriteString(o.master, "typed value\r")
 	o.ends(t, 0)
 	r.holds(t, "used", "typed value")
+}
+
+// ignores reads a process's mask of ignored signals (SigIgn, proc(5)).
+func ignores(t *testing.T, pid int, signal unix.Signal) bool {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mask uint64
+	_, after, _ := strings.Cut(string(status), "SigIgn:")
+	if _, err := fmt.Sscanf(after, "%x", &mask); err != nil {
+		t.Fatal(err)
+	}
+	return mask&(1<<(signal-1)) != 0
 }
 
 // What a terminal gives of a longer line is cut: it must not be kept.

@@ -163,27 +163,27 @@ func TestChangedFileIsRefused(t *testing.T) {
 	r.set("token", "first value")
 	whole, err := os.ReadFile(r.file())
 	check(t, err)
-	try := func(what string, data []byte) {
+	try := func(says string, data []byte) {
 		t.Helper()
 		check(t, os.WriteFile(r.file(), data, 0o600))
-		if _, err := r.fetch("token"); err == nil {
-			t.Errorf("%s: it was read", what)
-		}
-		if err := r.Set("more", secret("second value")); err == nil {
-			t.Errorf("%s: it was overwritten", what)
-		}
+		_, err := r.fetch("token")
+		refuses(t, err, says)
+		refuses(t, r.Set("more", secret("second value")), says) // and it was not overwritten
 	}
 	for i := 0; i < len(whole); i += 61 {
 		data := bytes.Clone(whole)
 		data[i] ^= 1
-		try("a changed byte", data)
+		try("read store of secrets", data)
 	}
 	for _, length := range []int{0, 1, 100, len(whole) - block, len(whole) - 1} {
-		try("cut", whole[:length])
+		try("decrypt", whole[:length])
 	}
-	try("longer", append(bytes.Clone(whole), 0))
-	try("another's", encryptedTo(t, mustKey(t), "{}"))
-	try("too long", make([]byte, maxFile+1))
+	try("decrypt", append(bytes.Clone(whole), 0))
+	try("another key", encryptedTo(t, mustKey(t), "{}"))
+	own, err := parseKey([]byte(r.key))
+	check(t, err)
+	try("not in the form", encryptedTo(t, own, "{}{}"))
+	try("are the most that creel writes", make([]byte, maxFile+1))
 	check(t, os.WriteFile(r.file(), whole, 0o600))
 	r.has("token", "first value")
 }

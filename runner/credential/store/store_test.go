@@ -243,6 +243,12 @@ func TestNoLockedMemoryIsLeft(t *testing.T) {
 		_, _ = r.List()
 		_ = r.Remove("none")
 	}
+	use("other", r.Set)
+	c := r.contents()
+	c.find("token").Sealed = c.find("other").Sealed
+	r.put(c)
+	_, err := r.fetch("token")
+	refuses(t, err, "open secret token")
 	check(t, os.WriteFile(r.file(), []byte("no store"), 0o600))
 	_, _ = r.fetch("token")
 	use("token", r.Rotate)
