@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Canary is a text that exists nowhere but where somebody put it: 52 letters
@@ -28,7 +32,7 @@ type Form struct {
 	Text []byte // part of a canary tells as much, so it may be cut
 }
 
-// longestForm bounds a form, in bytes: bytes.Index is fast up to 63.
+// longestForm bounds a form, in bytes.
 const longestForm = 60
 
 // Forms are all the ways that are searched for: as it is, in hex, and in each of
@@ -56,13 +60,35 @@ func (c Canary) Forms() []Form {
 type sought struct {
 	canary  []Form
 	control []byte
+	// blocks has a bit for each hash of blockSize bytes of any of these texts.
+	// Of a text that is somewhere, one block at least begins at a multiple of
+	// stride, so no others are looked at (Wu and Manber, TR-94-17, without the
+	// shifts).
+	blocks [1 << 10]uint64
+	stride int
 	// room is used again by each search of a file; it makes a sought one
 	// goroutine's.
 	room []byte
 }
 
+const blockSize = 8
+
 func newSought(canary, control Canary) *sought {
-	return &sought{canary: canary.Forms(), control: []byte(control)}
+	s := &sought{canary: canary.Forms(), control: []byte(control), stride: longestForm}
+	for _, f := range append(s.canary, Form{Text: s.control}) {
+		s.stride = min(s.stride, len(f.Text)-blockSize+1)
+		for i := range len(f.Text) - blockSize + 1 {
+			word, bit := slot(f.Text[i:])
+			s.blocks[word] |= bit
+		}
+	}
+	return s
+}
+
+// slot is the bit of a block, by a multiplicative hash (Knuth, TAOCP 6.4).
+func slot(block []byte) (word int, bit uint64) {
+	h := binary.LittleEndian.Uint64(block) * 0x9E3779B97F4A7C15 >> 48
+	return int(h >> 6), 1 << (h & 63)
 }
 
 // hit is one form of the canary, and where it begins.
@@ -96,13 +122,23 @@ func (s *sought) in(data []byte) seen {
 }
 
 func (s *sought) scan(found *seen, data []byte, base int64) {
+	found.size = base + int64(len(data))
+	for at := 0; at+blockSize <= len(data); at += s.stride {
+		if word, bit := slot(data[at:]); s.blocks[word]&bit != 0 {
+			from := max(0, at-longestForm)
+			s.compare(found, data[from:min(len(data), at+longestForm)], base+int64(from))
+		}
+	}
+}
+
+// compare searches a place where something may be.
+func (s *sought) compare(found *seen, data []byte, base int64) {
 	for _, f := range s.canary {
 		if at := bytes.Index(data, f.Text); at >= 0 {
 			found.add(f.Name, base+int64(at))
 		}
 	}
 	found.control = found.control || bytes.Contains(data, s.control)
-	found.size = base + int64(len(data))
 }
 
 // piece is how much of a file is held at once.
@@ -114,15 +150,48 @@ var errTooLong = errors.New("it is too large to be searched")
 // read searches what a reader gives, at most limit bytes. What was found comes
 // with an error too.
 func (s *sought) read(from io.Reader, limit int64) (seen, error) {
+	var found seen
+	err := s.stream(&found, from, 0, limit)
+	return found, err
+}
+
+// file searches a regular file, at most limit bytes of it that are no holes:
+// some logs are small, and long (lastlog(8)).
+func (s *sought) file(file *os.File, limit int64) (seen, error) {
+	var found seen
+	for at := int64(0); ; {
+		first, err := file.Seek(at, unix.SEEK_DATA)
+		past := int64(0)
+		switch {
+		case errors.Is(err, unix.ENXIO): // there is no more (lseek(2))
+			return found, nil
+		case err == nil:
+			past, err = file.Seek(first, unix.SEEK_HOLE)
+		}
+		if err != nil { // its file system knows no holes
+			first, past = at, at+limit+1
+		}
+		if _, err := file.Seek(first, io.SeekStart); err != nil {
+			return found, err
+		}
+		if err := s.stream(&found, io.LimitReader(file, past-first), first, limit); err != nil || past > at+limit {
+			return found, err
+		}
+		limit -= past - first
+		at = past
+	}
+}
+
+// stream searches what comes, beginning at a place of what is searched.
+func (s *sought) stream(found *seen, from io.Reader, base, limit int64) error {
 	if s.room == nil {
 		s.room = make([]byte, longestForm+piece)
 	}
-	var found seen
 	kept := 0 // bytes at the front that were searched already
-	for at := int64(0); ; {
+	for at := base; ; {
 		n, err := from.Read(s.room[kept:])
 		if n > 0 {
-			s.scan(&found, s.room[:kept+n], at-int64(kept))
+			s.scan(found, s.room[:kept+n], at-int64(kept))
 			at += int64(n)
 			tail := min(kept+n, longestForm-1)
 			copy(s.room, s.room[kept+n-tail:kept+n])
@@ -130,11 +199,11 @@ func (s *sought) read(from io.Reader, limit int64) (seen, error) {
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			return found, nil
+			return nil
 		case err != nil:
-			return found, err
-		case at > limit:
-			return found, errTooLong
+			return err
+		case at-base > limit:
+			return errTooLong
 		}
 	}
 }

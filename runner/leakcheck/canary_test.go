@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -100,5 +101,85 @@ func TestNoCanaryIsPrinted(t *testing.T) {
 	n.fill(&r)
 	if text := fmt.Sprintf("%+v", r); strings.Contains(text, string(canary)) || strings.Contains(text, encoded[:60]) || !strings.Contains(text, "/tmp/[canary]") {
 		t.Errorf("a report prints it: %s", text)
+	}
+}
+
+func TestNoPlaceIsPassedOver(t *testing.T) {
+	canary, control := NewCanary(), NewCanary()
+	s := newSought(canary, control)
+	for _, f := range append(canary.Forms(), Form{Text: []byte(control)}) {
+		for at := range 3 * longestForm {
+			data := bytes.Repeat([]byte{'x'}, at+len(f.Text)+at%7)
+			copy(data[at:], f.Text)
+			found := s.in(data)
+			if ok := found.control || len(found.hits) == 1 && found.hits[0] == (hit{f.Name, int64(at)}); !ok {
+				t.Fatalf("%q at %d of %d: %+v", f.Name, at, len(data), found)
+			}
+			if found := s.in(data[:at+len(f.Text)-1]); found.control || len(found.hits) != 0 {
+				t.Fatalf("%q at %d, cut: %+v", f.Name, at, found)
+			}
+		}
+	}
+}
+
+// TestHolesCostNothing has files that are mostly holes, and a limit on the rest.
+func TestHolesCostNothing(t *testing.T) {
+	canary := NewCanary()
+	s := newSought(canary, NewCanary())
+	const far = 1 << 40
+	for name, c := range map[string]struct {
+		at   []int64
+		ends int64
+		want error
+	}{
+		"empty":               {nil, 0, nil},
+		"one hole":            {nil, far, nil},
+		"at the beginning":    {[]int64{0}, far, nil},
+		"at the end":          {[]int64{far - 52}, far, nil},
+		"in the middle":       {[]int64{far / 2}, far, nil},
+		"after much else":     {[]int64{0, far / 4, far / 2}, far, nil},
+		"where it is not one": {[]int64{0, piece, 2 * piece, 3 * piece, 4 * piece, 5 * piece}, 5*piece + 4096, errTooLong},
+	} {
+		file, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := file.Truncate(c.ends); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range c.at {
+			if _, err := file.WriteAt([]byte(canary), at); err != nil {
+				t.Fatal(err)
+			}
+			if c.want != nil { // as long as what is searched at once
+				if _, err := file.WriteAt(make([]byte, piece), at+52); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		found, err := s.file(file, 4*piece)
+		file.Close()
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+		if len(c.at) > 0 && (len(found.hits) != 1 || found.hits[0].offset != c.at[0]) || len(c.at) == 0 && len(found.hits) != 0 {
+			t.Errorf("%s: found %+v", name, found.hits)
+		}
+	}
+}
+
+// BenchmarkSearch is of text in which the first letters of the forms are as
+// frequent as anywhere.
+func BenchmarkSearch(b *testing.B) {
+	s := newSought(NewCanary(), NewCanary())
+	data := make([]byte, 16*piece)
+	for i := range data {
+		data[i] = byte(' ' + rand.IntN(95))
+	}
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if found, err := s.read(bytes.NewReader(data), maxFile); err != nil || found.control {
+			b.Fatal(found, err)
+		}
 	}
 }

@@ -198,7 +198,7 @@ func (p *processes) content(pid int, path, name, place, control string, searched
 		return
 	}
 	defer file.Close()
-	found, err := p.sought.read(file, maxFile)
+	found, err := p.sought.file(file, maxFile)
 	p.notes.searched(place, 1)
 	p.notes.leak(place, path+" → "+name, processName(int32(pid)), found)
 	if found.control && pid == p.hold {

@@ -158,7 +158,7 @@ func (w *walk) file(dir int, name, path string) {
 	if _, opened, err := identify(fd); err != nil || opened.Mode&unix.S_IFMT != unix.S_IFREG {
 		return // another one by now: whoever put it there wrote it, and that was watched
 	}
-	found, err := w.sought.read(file, maxFile)
+	found, err := w.sought.file(file, maxFile)
 	w.search(path, "", found)
 	if err != nil && !gone(err) {
 		w.notes.problem(w.place, "%s: %v; --except leaves it out", path, err)

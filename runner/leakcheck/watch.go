@@ -236,11 +236,7 @@ func (w *watch) examine(id identity, f *written) {
 		return
 	}
 	process := processName(f.pid)
-	if _, err := f.file.Seek(0, 0); err != nil {
-		w.notes.problem(anyWritten, "seek %s: %v", path, err)
-		return
-	}
-	found, err := w.sought.read(f.file, maxFile)
+	found, err := w.sought.file(f.file, maxFile)
 	place := anyWritten
 	if s := w.devices[id.dev]; s != nil { // else it is on a subvolume of btrfs
 		place = s.place()
