@@ -108,7 +108,7 @@ while True: s.accept()'
 # is not to fail for it.
 start_over() {
 	cp -a /in/root/etc/creel/. /etc/creel
-	rm -rf /etc/creel/policies/secret.yaml /etc/creel/policies/stored.yaml /{run,etc}/systemd/system/creeld.service.d
+	rm -rf /etc/creel/policies/secret.yaml /etc/creel/policies/{stored,canary}.yaml /{run,etc}/systemd/system/creeld.service.d
 	systemctl daemon-reload
 	systemctl kill -s KILL creeld
 	systemctl reset-failed creeld
@@ -271,6 +271,42 @@ check_secrets_of_the_store() {
 	systemctl restart creeld
 }
 
+# verified CODE COMMAND…: verify-no-leak ends with this code, nothing left out.
+verified() {
+	local want=$1
+	shift
+	expect "$want" creel credential verify-no-leak --policy canary "$@" >/tmp/verified || {
+		cat /tmp/verified
+		return 1
+	}
+}
+
+# told_token: what a process of this host can see of the canary, in $token.
+told_token() {
+	token=$(cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | sed -n 's/^CANARY=//p' | head -n 1)
+	[ "$token" ]
+}
+
+check_verify_no_leak() {
+	local token enough=/srv/openclaw/workspace/enough
+	sed -e 's/^name: .*/name: canary/' -e '/^mounts:/i credentials:\n  - {env: CANARY, from: "systemd:is-not-asked"}' \
+		/etc/creel/policies/exec-default.yaml >/etc/creel/policies/canary.yaml
+	systemctl reload creeld
+	verified 0
+	grep -E '^journal +covered' /tmp/verified
+	grep -E '^kernel log +covered' /tmp/verified
+	# What another process logs of it is found, in a field that journald compresses.
+	verified 1 -- sh -c 'until [ -e /workspace/enough ]; do sleep 0.1; done' &
+	until_true 60 told_token
+	{ echo "$token" && head -c 3000 /dev/zero | tr '\0' x; } | tr '\n' ' ' | systemd-cat
+	touch $enough
+	wait $!
+	rm $enough /etc/creel/policies/canary.yaml
+	grep '^the journal' /tmp/verified
+	refute grep -F "${token:0:52}" /tmp/verified
+	systemctl reload creeld
+}
+
 noticed() { creel ps | tee /tmp/ps | grep -i "$1"; }
 
 check_reload_keeps_the_last_good() {
@@ -376,7 +412,7 @@ check_exposure() {
 }
 
 checks=(users units_verify socket_activation notify exec_as_openclaw gateway_that_is_down_refuses refuses_users_without_rights
-	delegated_cgroup memory_limit_ends_in_oom pids_limit systemd_credential secrets_of_the_store reload_keeps_the_last_good
+	delegated_cgroup memory_limit_ends_in_oom pids_limit systemd_credential verify_no_leak secrets_of_the_store reload_keeps_the_last_good
 	watchdog_restarts_a_stuck_creeld restarts_after_a_kill stop_leaves_nothing
 	no_core_program_sees_a_sandbox the_other_runtime exposure)
 

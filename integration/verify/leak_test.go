@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -220,7 +221,8 @@ func TestCommandThatWritesItsCredentialIsFound(t *testing.T) {
 			t.Errorf("findings %+v", got.Findings)
 		}
 		got = r.verify(t, 1, "--", "sh", "-c", `sh -c 'read _ </dev/null; sleep 1; :' "$TOKEN"; rm kept`)
-		if !got.finds("arguments of processes", "/cmdline") || len(got.Findings) != 1 {
+		// Its child, too, before that becomes sleep.
+		if !got.finds("arguments of processes", "/cmdline") || slices.ContainsFunc(got.Findings, func(f finding) bool { return f.Place != "arguments of processes" }) {
 			t.Errorf("findings %+v", got.Findings)
 		}
 	}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,20 +39,6 @@ func TestWhatCannotBeSearchedIsNoSuccess(t *testing.T) {
 		t.Cleanup(func() { check(t, unix.Unmount("/srv/full", 0)) })
 		if got := r.verify(t, 125); got.state("files written on /srv/full (tmpfs)") != "not-covered" {
 			t.Errorf("report %+v", got)
-		}
-	})
-	t.Run("a file is too large", func(t *testing.T) {
-		file, err := os.Create("/var/log/large")
-		check(t, err)
-		t.Cleanup(func() { check(t, os.Remove("/var/log/large")) })
-		check(t, file.Truncate(1<<30+1<<21))
-		check(t, file.Close())
-		const place = "files at rest in /var/log"
-		if got := r.verify(t, 125); got.state(place) != "not-covered" {
-			t.Errorf("%s is %s", place, got.state(place))
-		}
-		if got := r.verify(t, 0, "--except", "/var/log/large"); got.state(place) != "covered" {
-			t.Errorf("%s is %s", place, got.state(place))
 		}
 	})
 	t.Run("control: nothing is taken away", func(t *testing.T) { r.verify(t, 0) })
@@ -128,12 +115,14 @@ func TestInterruptedCheckLeavesNothing(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
 		before := remains(t)
 		cmd := r.prepare(waiting...)
+		var stdout bytes.Buffer
+		cmd.Stdout = &stdout
 		check(t, cmd.Start())
 		r.Eventually("the command runs", func() bool { return delivered() != "" })
 		check(t, cmd.Process.Signal(signal))
 		_ = cmd.Wait()
 		if code := cmd.ProcessState.ExitCode(); code == 0 || code == 1 {
-			t.Errorf("%v: exit code %d", signal, code)
+			t.Errorf("%v: exit code %d\n%s", signal, code, &stdout)
 		}
 		r.Eventually("nothing is left of it", func() bool { return remains(t) == before })
 	}
@@ -160,4 +149,32 @@ func remains(t *testing.T) string {
 		}
 	}
 	return strings.Join(all, "\n")
+}
+
+// TestWhatWasFoundIsToldWhateverComesThen ends the check in several ways, once
+// there is something to be found.
+func TestWhatWasFoundIsToldWhateverComesThen(t *testing.T) {
+	for name, ends := range map[string]func(*testing.T, *rig, *os.Process){
+		"the supervisor is killed": func(t *testing.T, r *rig, _ *os.Process) { r.KillSupervisor() },
+		"the command is killed":    func(t *testing.T, r *rig, _ *os.Process) { r.Creel("kill", "--all") },
+		"it is interrupted":        func(t *testing.T, _ *rig, p *os.Process) { check(t, p.Signal(syscall.SIGINT)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, testrig.Options{})
+			cmd := r.prepare("--", "sh", "-c", `echo "$TOKEN" >kept; until [ -e enough ]; do sleep 0.02; done`)
+			var stdout bytes.Buffer
+			cmd.Stdout = &stdout
+			check(t, cmd.Start())
+			r.Eventually("the command has written", func() bool {
+				data, _ := os.ReadFile(r.Workspace + "/kept")
+				return len(data) > canaryLength
+			})
+			ends(t, r, cmd.Process)
+			_ = cmd.Wait() // the exit code says it
+			got := r.told(t, 1, testrig.Result{Stdout: stdout.String(), Code: cmd.ProcessState.ExitCode()})
+			if got.Verdict != "leak" || got.state("environment of the command") != "not-covered" || !got.finds("files written on /tmp (tmpfs)", "/workspace/kept") {
+				t.Errorf("report %+v", got)
+			}
+		})
+	}
 }

@@ -131,10 +131,12 @@ type report struct {
 	ExitCode                                 int
 	Variables, LeftOut, Limits               []string
 	Places                                   []struct{ Name, State, Detail string }
-	Findings                                 []struct {
-		Place, Where, Form, Process string
-		Offset                      int64
-	}
+	Findings                                 []finding
+}
+
+type finding struct {
+	Place, Where, Form, Process string
+	Offset                      int64
 }
 
 // verify runs it on all but the machine's disk, and checks its exit code.

@@ -97,7 +97,12 @@ func (p *processes) file(pid int, name, place, control string) {
 	if len(found.hits) == 0 {
 		return
 	}
-	if place == environments && p.ofCommand(pid) {
+	switch {
+	case place == environments && p.space == "":
+		// The check was ended before it could ask.
+		p.notes.problem(place, "%s has the canary, and it is not known whether it is the command", processName(int32(pid)))
+		return
+	case place == environments && p.ofCommand(pid):
 		p.holders++
 		return
 	}
@@ -108,7 +113,7 @@ func (p *processes) file(pid int, name, place, control string) {
 // started: one in the sandbox, but not creel-init.
 func (p *processes) ofCommand(pid int) bool {
 	space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
-	return err == nil && p.space != "" && space == p.space && pid != p.init
+	return err == nil && space == p.space && pid != p.init
 }
 
 // enter says which sandbox is the command's.

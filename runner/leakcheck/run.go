@@ -182,19 +182,22 @@ func (c *check) showWatch(ctx context.Context, when string) {
 	}
 }
 
+// theCheck is the place of what went wrong with the check once it had begun.
+const theCheck = "the check itself"
+
 // plant runs the command with the canary, and searches while it runs and once
-// it has ended.
+// it has ended. Whatever goes wrong from then on, what was found is told.
 func (c *check) plant(ctx context.Context) (*api.Result, error) {
 	c.showWatch(ctx, "before the command")
 	run := begin(ctx, c.Client, c.Policy, c.Command, c.where.Variables, c.canary, c.notes)
 	searchErr := c.whileItRuns(ctx, run)
 	run.release()
 	<-run.ended
-	if run.err != nil {
+	if run.err != nil && c.sandbox == "" {
 		return nil, run.err
 	}
-	if searchErr != nil {
-		return nil, searchErr
+	if err := errors.Join(searchErr, run.err); err != nil {
+		c.notes.problem(theCheck, "%v", err)
 	}
 	c.search(ctx, onceItEnded, true)
 	lookAtJournal(ctx, c.notes, newSought(c.canary, c.control), c.control, c.since)
@@ -203,10 +206,16 @@ func (c *check) plant(ctx context.Context) (*api.Result, error) {
 		c.lookAtDevice(ctx, device)
 	}
 	if err := context.Cause(ctx); err != nil {
-		return nil, fmt.Errorf("search: %w", err)
+		c.notes.problem(theCheck, "it was ended before its end: %v", err)
+	}
+	if run.result == nil {
+		return &api.Result{Reason: api.ReasonLost, ExitCode: api.ExitFailed}, nil
 	}
 	return run.result, nil
 }
+
+// planted is the place of what shows that there was something to be found.
+const planted = "environment of the command"
 
 // again is how long after one look at all processes the next one begins.
 const again = 50 * time.Millisecond
@@ -214,6 +223,9 @@ const again = 50 * time.Millisecond
 // whileItRuns looks at all processes again and again until the command has
 // printed what it prints, and then once at everything.
 func (c *check) whileItRuns(ctx context.Context, run *command) error {
+	c.notes.expect(theCheck, "errors")
+	c.notes.expect(planted, "processes that have the canary, as they should", "the canary itself")
+	c.procs.expect(whileItRuns)
 	select {
 	case c.sandbox = <-run.started:
 	case <-run.ended:
@@ -227,7 +239,6 @@ func (c *check) whileItRuns(ctx context.Context, run *command) error {
 	if err := c.procs.enter(inspected.Sandbox.Pid); err != nil {
 		return err
 	}
-	c.procs.expect(whileItRuns)
 	timer := time.NewTicker(again)
 	defer timer.Stop()
 	for waiting := true; waiting; {
@@ -240,9 +251,7 @@ func (c *check) whileItRuns(ctx context.Context, run *command) error {
 			waiting = false
 		}
 	}
-	const planted = "environment of the command"
 	c.procs.holders = 0
-	c.notes.expect(planted, "processes that have the canary, as they should", "the canary itself")
 	c.search(ctx, whileItRuns, false)
 	c.kernel.lookAtGroups(ctx, c.group)
 	c.procs.lookAtSwap()
