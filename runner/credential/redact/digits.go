@@ -144,9 +144,11 @@ func (b *radix64) read(r *Redactor, from, until int) int {
 		if b.count > 0 {
 			both := b.previous<<6 | digit
 			// The digit is the second of one group, the third of another, the fourth
-			// of a third. Of a byte that a fourth one ends, the third has but 2 bits.
+			// of a third. Of a byte that it ends, the one before has 6, 4 or 2 bits.
+			// At the beginning of a value only the 6 are worth hiding: to wait at
+			// each digit that may have 4 would delay every fourth letter typed.
 			b.readers[(b.count-1)&3].feed(r, byte(both>>4), b.last, pos+1)
-			b.readers[(b.count-2)&3].feed(r, byte(both>>2), b.last, pos+1)
+			b.readers[(b.count-2)&3].feed(r, byte(both>>2), pos, pos+1)
 			b.readers[(b.count-3)&3].feed(r, byte(both), pos, pos+1)
 		}
 		b.previous, b.last = digit, pos
@@ -157,7 +159,7 @@ func (b *radix64) read(r *Redactor, from, until int) int {
 
 // begins says whether the last digit may be the first of a value.
 func (b *radix64) begins(m *Matcher) bool {
-	return b.count > 0 && (m.first6>>b.previous&1 != 0 || m.first4>>(b.previous&15)&1 != 0)
+	return b.count > 0 && m.first6>>b.previous&1 != 0
 }
 
 func (b *radix64) from(m *Matcher, before int64) int64 {

@@ -26,6 +26,9 @@ func always(encode func(string) string) func(*rand.Rand, string) string {
 	return func(_ *rand.Rand, value string) string { return encode(value) }
 }
 
+// alone are the encodings of a value and nothing else.
+var alone = encodings[:15]
+
 var encodings = []encoding{
 	{"as it is", always(func(v string) string { return v })},
 	{"on a terminal", always(func(v string) string { return strings.ReplaceAll(v, "\n", "\r\n") })},
@@ -41,6 +44,8 @@ var encodings = []encoding{
 	{"URL path", always(url.PathEscape)},
 	{"URL, of any encoder", anyPercent},
 	{"hex", anyHex},
+	{"base64", always(func(v string) string { return stdbase64.RawStdEncoding.EncodeToString([]byte(v)) })},
+	// From here on the value is encoded with what is before and after it.
 	{"hex, wrapped", func(random *rand.Rand, v string) string {
 		return wrap(random, anyHex(random, noise(random)+v+noise(random)))
 	}},
@@ -238,10 +243,11 @@ func FuzzEncodings(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value, before, after string, which uint8, seed uint64) {
 		if len(strings.TrimRight(value, "\r")) < MinValue || strings.Contains(value, "\x00") ||
-			strings.Contains("[redacted:A]", value) || !utf8.ValidString(value) {
+			strings.Contains("[redacted:A]", value) || !utf8.ValidString(value) || len(before) > 1000 || len(after) > 1000 {
 			return
 		}
 		random := rand.New(rand.NewPCG(seed, 0))
+		before = strings.Repeat(before, 1+int(seed%16)) // enough for the filter to pass over
 		encoding := encodings[int(which)%len(encodings)]
 		encoded := encoding.encode(random, value)
 		// So that what is before does not make the value a part of an escape.
@@ -253,4 +259,92 @@ func FuzzEncodings(f *testing.F) {
 			t.Fatalf("%s: value %q as %q is not found: %q", encoding.name, value, encoded, got)
 		}
 	})
+}
+
+// TestOnlyABeginningOfAnEncodingIsHeldBack writes each encoding of a value one
+// character at a time, then something else instead of its last part.
+func TestOnlyABeginningOfAnEncodingIsHeldBack(t *testing.T) {
+	const value = "pa/ss'w\"o\\rd\n+ %0123456789abcdef"
+	random := rand.New(rand.NewPCG(5, 6))
+	m := matcher(t, value)
+	for _, encoding := range alone {
+		encoded := encoding.encode(random, value)
+		for _, cut := range []int{1, len(encoded) / 3, len(encoded) / 2} {
+			var out bytes.Buffer
+			r := NewRedactor(&out, m)
+			for _, c := range []byte("-- " + encoded[:cut]) {
+				if _, err := r.Write([]byte{c}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !strings.HasPrefix(out.String(), "-- ") {
+				t.Errorf("%s: what is before it is held back: %q", encoding.name, out.String())
+			}
+			_, err := r.Write([]byte("?!? "))
+			if want := "-- " + encoded[:cut] + "?!? "; err != nil || out.String() != want {
+				t.Errorf("%s: %q, %v when it went on otherwise, want %q", encoding.name, out.String(), err, want)
+			}
+		}
+	}
+}
+
+// TestBrokenOffEncodingIsNotPartOfAValue cuts streams off within a value.
+func TestBrokenOffEncodingIsNotPartOfAValue(t *testing.T) {
+	const value = "pa/ss'w\"o\\rd\n+ %0123456789abcdef"
+	random := rand.New(rand.NewPCG(7, 8))
+	m := matcher(t, value)
+	for _, encoding := range alone {
+		encoded := encoding.encode(random, value)
+		cut := len(encoded) - len(encoded)/4
+		for broken, end := range map[bool]func(*Redactor) error{true: (*Redactor).Cut, false: (*Redactor).Close} {
+			var out bytes.Buffer
+			r := NewRedactor(&out, m)
+			if _, err := r.Write([]byte("-- " + encoded[:cut])); err != nil {
+				t.Fatal(err)
+			}
+			if err := end(r); err != nil || strings.Contains(out.String(), "[redacted:A]") != broken {
+				t.Errorf("%s, %q: broken off %t, %q came out, %v", encoding.name, encoded[:cut], broken, out.String(), err)
+			}
+		}
+	}
+}
+
+// TestLargeStreamKeepsAllButEncodings is large enough for the filter to pass
+// over most of it.
+func TestLargeStreamKeepsAllButEncodings(t *testing.T) {
+	const value = "pa/ss'w\"o\\rd+ %0123456789abcdef"
+	random := rand.New(rand.NewPCG(9, 10))
+	bulk := make([]byte, 20000)
+	var text, want bytes.Buffer
+	for range 20 {
+		for _, encode := range []func(string) string{
+			func(v string) string { return v }, goJSON, octal, backslashed, url.QueryEscape, url.PathEscape,
+			func(v string) string { return strings.ReplaceAll(v, "'", `'\''`) },
+			func(v string) string { return anyHex(random, v) },
+			func(v string) string { return stdbase64.RawURLEncoding.EncodeToString([]byte(v)) },
+		} {
+			for i := range bulk {
+				bulk[i] = byte(random.IntN(256))
+			}
+			text.Write(bulk)
+			text.WriteString("--" + encode(value) + "--")
+			want.Write(bulk)
+			want.WriteString("--[redacted:A]--")
+		}
+	}
+	var out bytes.Buffer
+	r := NewRedactor(&out, matcher(t, value, "another-value-"+strings.Repeat("x", 100)))
+	for rest := text.Bytes(); len(rest) > 0; {
+		n := min(len(rest), 1+random.IntN(64<<10))
+		if _, err := r.Write(rest[:n]); err != nil {
+			t.Fatal(err)
+		}
+		rest = rest[n:]
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(out.Bytes(), want.Bytes()) {
+		t.Error("the stream differs from the expected one")
+	}
 }

@@ -21,7 +21,7 @@
 //     what was encoded.
 //
 // Which characters an encoder leaves alone makes no difference, except that
-// letters and digits must be themselves in the two escaped readings: no usual
+// letters and digits must be themselves in the escaped readings: no usual
 // encoder escapes them. Hexadecimal and base64 may be wrapped in lines of at
 // least 48 characters and indented by up to 16 blanks: base64(1) has 76, PEM
 // 64, xxd -p 60.
@@ -34,16 +34,17 @@
 // # What is not
 //
 // Anything else: other encodings and compression, one encoding within
-// another, a value that is cut, reversed or spread over several prints. Redaction guards against accidents, and
-// against a model that is talked into echoing; a command that holds a
-// credential can always give it away in disguise.
+// another, dumps with offsets or blanks between the digits, a value that is
+// cut, reversed or spread over several prints. Redaction guards against
+// accidents, and against a model that is talked into echoing; a command that
+// holds a credential can always give it away in disguise.
 //
 // # Bounds
 //
 // A Matcher takes at most 64 bytes for each byte of its values, and 64 KiB.
-// What a Redactor holds back is at most 6 times the longest value, and it
-// keeps up to 80 bytes for each byte of it besides; both only where a stream
-// really holds so much of a value. Time is linear in the stream, whatever it
+// What a Redactor holds back is at most 6 times the longest value. It keeps up
+// to 180 bytes for each byte of what it follows of a value, and up to 24 for
+// each byte of the longest write. Time is linear in the stream, whatever it
 // holds.
 package redact
 

@@ -13,7 +13,7 @@ const gather = 16 << 10
 
 // Redactor copies a stream to a writer with a mark, "[redacted:NAME]", in
 // place of every value. Every byte that belongs to an occurrence of a value
-// is hidden; in base64 that is every character with more than 2 bits of it.
+// is hidden, but for the first 4 bits of one in base64.
 // Occurrences that overlap are hidden together, behind the mark of the
 // leftmost, and among those the longest. All other bytes pass unchanged, and
 // what comes out does not depend on how the stream was split.

@@ -3,7 +3,6 @@ package redact
 import (
 	"bytes"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -119,6 +118,29 @@ func TestOnlyABeginningOfAValueIsHeldBack(t *testing.T) {
 	out.Reset()
 	if err := r.Close(); err != nil || out.String() != "pas" {
 		t.Errorf("Close: %q, %v, want what was held back", out.String(), err)
+	}
+}
+
+// heldBack counts the letters and digits that would not appear at once, each
+// the first to be typed.
+func heldBack(t *testing.T, m *Matcher) (held string) {
+	t.Helper()
+	for _, c := range alphabet {
+		var out bytes.Buffer
+		if _, err := NewRedactor(&out, m).Write([]byte("$ " + string(c))); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != "$ "+string(c) {
+			held += string(c)
+		}
+	}
+	return held
+}
+
+func TestHardlyAnythingTypedIsHeldBack(t *testing.T) {
+	// The beginning of it as it is, in hexadecimal and in base64.
+	if got := heldBack(t, matcher(t, "ghp_0123456789abcdef")); got != "Zg6" {
+		t.Errorf("held back are %q", got)
 	}
 }
 
@@ -306,55 +328,4 @@ func FuzzRedactor(f *testing.F) {
 		check(t, random, text, values)
 		check(t, random, text+first[:len(first)/2]+second+first+text, values)
 	})
-}
-
-// Values and output made to be slow: everything is a beginning of something,
-// and thousands of occurrences are undecided at a time. Quadratic time would
-// take longer than a test may.
-func TestHostileOutputIsRedactedInLinearTime(t *testing.T) {
-	const size = 1 << 20
-	long := strings.Repeat("abababab", maxValue/8-1) + "c"
-	m := matcher(t, long, "-bababab", "abababa+", strings.Repeat("ab", 20000)+"d")
-	text := strings.Repeat("ab", size/2)
-	if got := redact(t, m, text); got != text {
-		t.Error("text without a value was changed")
-	}
-	if got := redact(t, m, text, long); got != text+"[redacted:A]" {
-		t.Error("the value behind it was not found")
-	}
-	inner := "x1234567"
-	long = strings.Repeat(inner+"-", maxValue/9-1) + "end"
-	m = matcher(t, long, inner)
-	broken := strings.Repeat(inner+"-", maxValue/9-1) + "+"
-	want := strings.Repeat("[redacted:B]-", maxValue/9-1) + "+"
-	for range 5 {
-		if got := redact(t, m, broken[:len(broken)-1], "+"); got != want {
-			t.Fatal("the shorter values inside a long one that broke off")
-		}
-	}
-}
-
-func TestLargeStreamKeepsEveryOtherByte(t *testing.T) {
-	const token = "ghp_0123456789abcdef"
-	random := rand.NewChaCha8([32]byte{7})
-	noise := make([]byte, 8<<20)
-	_, _ = random.Read(noise)
-	text := noise[:0:0]
-	want := noise[:0:0]
-	for at := 0; at < len(noise); at += 12345 {
-		piece := noise[at:min(at+12345, len(noise))]
-		text = append(append(text, piece...), token...)
-		want = append(append(want, piece...), "[redacted:A]"...)
-	}
-	var out bytes.Buffer
-	r := NewRedactor(&out, matcher(t, token, strings.Repeat("another value ", 100)))
-	if _, err := io.CopyBuffer(struct{ io.Writer }{r}, struct{ io.Reader }{bytes.NewReader(text)}, make([]byte, 32768)); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(out.Bytes(), want) {
-		t.Error("the stream differs from the expected one")
-	}
 }

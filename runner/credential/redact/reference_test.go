@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"bytes"
 	stdbase64 "encoding/base64"
 	stdhex "encoding/hex"
 	"regexp"
@@ -80,12 +81,15 @@ func (r *decoded) find(value string, number int) (all []occurrence) {
 	if strings.ContainsAny(value, "\r\n") {
 		r = r.unixLines()
 	}
-	for at := 0; at+len(value) <= len(r.text); at++ {
-		if string(r.text[at:at+len(value)]) == value {
-			all = append(all, occurrence{r.places[at][0], r.places[at+len(value)-1][1], number})
+	for from := 0; ; {
+		next := bytes.Index(r.text[from:], []byte(value))
+		if next < 0 {
+			return all
 		}
+		at := from + next
+		all = append(all, occurrence{r.places[at][0], r.places[at+len(value)-1][1], number})
+		from = at + 1
 	}
-	return all
 }
 
 var lineEnds = regexp.MustCompile(`\r{1,2}\n`)
@@ -249,13 +253,13 @@ func digitsOf(text, class string, group int, decode func(string) string) (all se
 	gap := regexp.MustCompile(`^\r?\n[ \t]{0,16}$`)
 	for phase := range group {
 		r := &decoded{}
-		digits, places := "", []int(nil)
+		digits, places := []byte(nil), []int(nil)
 		flush := func() {
 			for at := phase; at+1 < len(digits)+group; at += group {
 				readGroup(r, digits, places, at, group, decode)
 			}
 			r.add("\x00", 0, 0)
-			digits, places = "", nil
+			digits, places = nil, nil
 		}
 		last := 0
 		for _, found := range run.FindAllStringIndex(text, -1) {
@@ -265,7 +269,7 @@ func digitsOf(text, class string, group int, decode func(string) string) (all se
 				flush()
 			}
 			for i := found[0]; i < found[1]; i++ {
-				digits += text[i : i+1]
+				digits = append(digits, text[i])
 				places = append(places, i)
 			}
 			last = found[1]
@@ -278,7 +282,7 @@ func digitsOf(text, class string, group int, decode func(string) string) (all se
 
 // readGroup reads the group of digits at at, which may begin before the first
 // digit or end after the last.
-func readGroup(r *decoded, digits string, places []int, at, group int, decode func(string) string) {
+func readGroup(r *decoded, digits []byte, places []int, at, group int, decode func(string) string) {
 	at -= group
 	if at+group <= 0 {
 		return
@@ -288,7 +292,7 @@ func readGroup(r *decoded, digits string, places []int, at, group int, decode fu
 	for i := range group {
 		known[i] = at+i >= 0 && at+i < len(digits)
 		if known[i] {
-			padded += digits[at+i : at+i+1]
+			padded += string(digits[at+i])
 		} else {
 			padded += "0"
 		}
@@ -304,8 +308,8 @@ func readGroup(r *decoded, digits string, places []int, at, group int, decode fu
 		switch {
 		case !known[i] || !known[i+1]:
 			r.add("\x00", 0, 0)
-		case i == 2: // its first two bits are in the digit before
-			r.add(plain[2:], places[at+3], places[at+3]+1)
+		case i > 0: // the digit before has 4 or 2 bits of it only
+			r.add(plain[i:i+1], places[at+i+1], places[at+i+1]+1)
 		default:
 			r.add(plain[i:i+1], places[at+i], places[at+i+1]+1)
 		}
