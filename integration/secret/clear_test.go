@@ -187,6 +187,35 @@ func TestNewKeyIsShownToNoTerminal(t *testing.T) {
 	}
 }
 
+// Two supervisors can have one store: what one of them writes the other reads,
+// and neither writes over the other.
+func TestTwoSupervisorsShareAStore(t *testing.T) {
+	key := newKey(t)
+	shared := fmt.Sprintf("secrets: {dir: %s/store, key: {file: %s}}\n", filepath.Dir(key), key)
+	one := &rig{Rig: testrig.Start(t, testrig.Options{Policy: usesToken, Config: shared}), t: t}
+	two := &rig{Rig: testrig.Start(t, testrig.Options{Policy: usesToken, Config: shared}), t: t}
+	ok(t, one.give(first, "set", "token"))
+	two.has(first)
+	var all sync.WaitGroup
+	for n, r := range []*rig{one, two, one, two} {
+		all.Go(func() {
+			for i := range 5 {
+				if got := r.give(second, "set", fmt.Sprintf("more-%d-%d", n, i)); got.Code != 0 {
+					t.Errorf("set: %s", got.Stderr)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, r := range []*rig{one, two} {
+		if got := r.Creel("secret", "ls"); strings.Count(got.Stdout, "more-") != 20 {
+			t.Errorf("listed\n%s", got.Stdout)
+		}
+	}
+	ok(t, two.give(second, "rotate", "token"))
+	one.has(second)
+}
+
 // Many operators and commands at once: nothing is lost, and every command gets
 // a value that was set.
 func TestSecretsAreChangedAndUsedAtOnce(t *testing.T) {

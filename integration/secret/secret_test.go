@@ -30,6 +30,13 @@ type rig struct {
 // start makes the key file as README says, in a directory that is root's.
 func start(t *testing.T, o testrig.Options) *rig {
 	t.Helper()
+	key := newKey(t)
+	o.Config += "secrets: {key: {file: " + key + "}}\n"
+	return &rig{Rig: testrig.Start(t, o), t: t, key: key}
+}
+
+func newKey(t *testing.T) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("/run", "creel-secret-test-")
 	check(t, err)
 	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
@@ -38,8 +45,7 @@ func start(t *testing.T, o testrig.Options) *rig {
 	if err != nil {
 		t.Fatalf("make key: %v\n%s", err, out)
 	}
-	o.Config += "secrets: {key: {file: " + key + "}}\n"
-	return &rig{Rig: testrig.Start(t, o), t: t, key: key}
+	return key
 }
 
 const usesToken = `credentials: [{env: TOKEN, from: "store:token"}]`
