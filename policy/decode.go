@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"strings"
+
 	"fmt"
 
 	"go.yaml.in/yaml/v4"
@@ -52,6 +54,17 @@ func (d *decoder) wholeFile(f *fault) { d.problemAt(position{}, "", f) }
 
 // problem reports a fault of the value at path.
 func (d *decoder) problem(path string, f *fault) { d.problemAt(place(d.origins, path), path, f) }
+
+// further reports what a rule finds, unless something at the path or below it
+// is wrong already: the rule has seen a zero instead of that.
+func (d *decoder) further(path string, f *fault) {
+	for _, known := range d.problems {
+		if known.Key == path || strings.HasPrefix(known.Key, path+".") || strings.HasPrefix(known.Key, path+"[") {
+			return
+		}
+	}
+	d.problem(path, f)
+}
 
 // place finds where a path was written. A path that was left out stands
 // where the nearest value around it stands.

@@ -32,7 +32,7 @@ func Read(file string, data []byte) (*Document, []Problem) {
 	p, ok := readRoot(d, data, policyFile, false)
 	if ok {
 		for _, check := range rules {
-			check(&p, d.problem)
+			check(&p, d.further)
 		}
 		settle(&p)
 	}

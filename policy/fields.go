@@ -119,10 +119,17 @@ var credentialFields = table(func() []field[Credential] {
 
 var networkFields = table(func() []field[Network] {
 	return []field[Network]{
-		required("gateway", gatewayAddress, func(n *Network) *netip.AddrPort { return &n.Gateway },
-			"The IPv4 loopback address and port of OpenClaw's gateway, the one thing in reach."),
+		optional("gateway", sparse[netip.AddrPort]{gatewayAddress, nothing}, netip.AddrPort{}, func(n *Network) *netip.AddrPort { return &n.Gateway },
+			"The IPv4 loopback address and port of OpenClaw's gateway."),
+		optional("egress", list[Destination]{what: "a list of services", item: destination, max: 256}, nil, func(n *Network) *[]Destination { return &n.Egress },
+			"The services, as HOST:PORT, that are in reach through creel's proxy, by TLS alone; an empty list means none."),
+		optional("egressReason", sparse[string]{prose("text that says why commands reach more than the gateway", 1024), nothing}, "",
+			func(n *Network) *string { return &n.EgressReason },
+			"Why commands reach these services, for whoever reviews the policy; required with egress."),
+		optional("proxy", gatewayAddress, netip.MustParseAddrPort("127.0.0.1:3128"), func(n *Network) *netip.AddrPort { return &n.Proxy },
+			"Where the sandbox finds the proxy, which the command is told in HTTPS_PROXY and ALL_PROXY."),
 		optional("maxConnections", integer(1, 4096), 64, func(n *Network) *int { return &n.MaxConnections },
-			"The most connections one sandbox has open at once."),
+			"The most connections that one sandbox has open at once, to each of gateway and proxy."),
 	}
 })
 

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,24 +130,6 @@ var seccompProfile = scalar[string]{
 		return text, nil
 	},
 	format: show[string],
-}
-
-// gatewayAddress is an IPv4 loopback address with an unprivileged port.
-var gatewayAddress = scalar[netip.AddrPort]{
-	what:    "an IPv4 loopback address and port",
-	pattern: matching(`^127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}:[1-9][0-9]{3,4}$`),
-	hint:    "such as 127.0.0.1:18789, with a port from 1024 to 65535; host names, IPv6 and other hosts are out of reach by design",
-	parse: func(text string) (netip.AddrPort, *fault) {
-		addr, err := netip.ParseAddrPort(text)
-		if err != nil {
-			return netip.AddrPort{}, faultf("such as 127.0.0.1:18789", "%s is not an address and port", quote(text))
-		}
-		if addr.Port() < 1024 {
-			return netip.AddrPort{}, faultf("choose a port from 1024 to 65535", "the port %d is privileged", addr.Port())
-		}
-		return addr, nil
-	},
-	format: netip.AddrPort.String,
 }
 
 // secretNames are the endings that the names of secrets have.

@@ -15,8 +15,10 @@
 package policy
 
 import (
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -142,13 +144,28 @@ const (
 	OnExpiryWarn OnExpiry = "warn"
 )
 
-// Network is what the sandbox may reach.
+// Network is what the sandbox may reach: a gateway, egress or both.
 type Network struct {
 	// Gateway is an IPv4 loopback address and port of the host, listened for
-	// at the same address inside the sandbox.
-	Gateway        netip.AddrPort
-	MaxConnections int // at once, per sandbox
+	// at the same address inside the sandbox; zero: none.
+	Gateway netip.AddrPort
+	// Egress are the services that the sandbox reaches through creel's proxy,
+	// by TLS alone; none: there is no proxy.
+	Egress       []Destination
+	EgressReason string // why; empty only without Egress
+	// Proxy is the IPv4 loopback address and port of the proxy inside the
+	// sandbox.
+	Proxy          netip.AddrPort
+	MaxConnections int // at once, for each of gateway and proxy
 }
+
+// Destination is a service that a sandbox may reach.
+type Destination struct {
+	Host string // a name in lower-case ASCII, without the final dot, or an IP address as netip writes it
+	Port uint16
+}
+
+func (d Destination) String() string { return net.JoinHostPort(d.Host, strconv.Itoa(int(d.Port))) }
 
 // UserNamespace says whether the sandbox has a user namespace of its own.
 type UserNamespace string

@@ -54,6 +54,14 @@ var concerns = []concern{
 		weaker:  "seccomp: own profile",
 	},
 	{
+		where: func(p *Policy, _ time.Time) []string {
+			return when(p.Network != nil && len(p.Network.Egress) > 0, "network.egress")
+		},
+		message: "commands reach services outside, and can send them what they see",
+		hint:    "leave it out where the gateway is enough",
+		weaker:  "network.egress",
+	},
+	{
 		where:   func(p *Policy, _ time.Time) []string { return when(p.Limits.Timeout == 0, "limits.timeout") },
 		message: "an invocation may run for ever",
 		hint:    "set the longest time that is useful",

@@ -15,6 +15,7 @@ var rules = []rule{
 	sandboxCannotWriteWhatCreelTrusts,
 	variablesAreSetOnce,
 	callersAreNamedOnce,
+	networkLeadsSomewhere,
 	lifeNeedsALease,
 	prefetchHasABound,
 	pathIsPrefetchedAsAWhole,

@@ -45,6 +45,9 @@ func loader(path string, started *policy.Config) supervisor.Loader {
 		if err := conflicts(set, cfg); err != nil {
 			return nil, err
 		}
+		if err := supervisor.CheckEgress(set); err != nil {
+			return nil, err
+		}
 		filters, err := supervisor.CompileFilters(set)
 		if err != nil {
 			return nil, err

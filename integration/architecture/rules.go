@@ -71,6 +71,16 @@ var ImportBans = []ImportBan{
 		Reason: "whoever uses an image needs only where it is: runner/image",
 	},
 	{
+		From: []string{"runner/network"}, Not: []string{Module + "/policy", Module + "/runner"},
+		Except: []Exception{{"runner/network/egress", "is a connector, of package network"}},
+		Reason: "it reads what sandboxes send, and knows of nothing but addresses",
+	},
+	{
+		Not:    []string{"code.dny.dev/ssrf", "golang.org/x/net/idna"},
+		Except: []Exception{{"runner/network/egress", "decides what may be reached"}},
+		Reason: "what a name means and which addresses are public is decided in one place",
+	},
+	{
 		From: []string{"runner/lease"}, Not: []string{Module + "/runner/credential/vault", "net/http"},
 		Reason: "it knows of a lease by what name it is revoked, and nothing of who does",
 	},

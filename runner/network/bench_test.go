@@ -81,7 +81,7 @@ func BenchmarkConnections(b *testing.B) {
 	})
 	b.Run("relay", func(b *testing.B) {
 		ns := newNamespace(b)
-		relay, err := New(ns.listen("tcp4", target.String()), target, 64)
+		relay, err := New(ns.listen("tcp4", target.String()), target, 64, Gateway(target))
 		if err != nil {
 			b.Fatal(err)
 		}

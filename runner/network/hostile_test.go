@@ -199,7 +199,7 @@ func TestSandboxCannotMakeCloseBlockByABlockingListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = unix.Close(kept) }()
-	relay, err := New(listener, target, 1)
+	relay, err := New(listener, target, 1, Gateway(target))
 	if err != nil {
 		t.Fatal(err)
 	}

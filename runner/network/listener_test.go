@@ -29,7 +29,7 @@ func listenOn(address [4]byte, port int) func(int) error {
 
 func TestRelayTakesTheDeclaredListener(t *testing.T) {
 	ns := newNamespace(t)
-	relay, err := New(ns.listen("tcp4", declared.String()), declared, 1)
+	relay, err := New(ns.listen("tcp4", declared.String()), declared, 1, Gateway(declared))
 	if err != nil {
 		t.Fatalf("the right listener was refused: %v", err)
 	}
@@ -109,7 +109,7 @@ func TestRelayRefusesAnyOtherDescriptor(t *testing.T) {
 	for _, test := range wrongDescriptors {
 		t.Run(test.name, func(t *testing.T) {
 			file := test.make(t, newNamespace(t))
-			relay, err := New(file, declared, 1)
+			relay, err := New(file, declared, 1, Gateway(declared))
 			if err == nil {
 				relay.Close()
 				t.Fatal("taken")
@@ -147,7 +147,7 @@ func TestRelayRefusesGatewayThatIsNotIPv4Loopback(t *testing.T) {
 		"[::ffff:127.0.0.1]:18789": "not an IPv4 address",
 		"127.0.0.1:0":              "port 0",
 	} {
-		err := checkGateway(netip.MustParseAddrPort(address))
+		err := checkAddress(netip.MustParseAddrPort(address))
 		if want == "" && err != nil {
 			t.Errorf("%s: refused: %v", address, err)
 		}
@@ -156,10 +156,10 @@ func TestRelayRefusesGatewayThatIsNotIPv4Loopback(t *testing.T) {
 		}
 	}
 	ns := newNamespace(t)
-	if _, err := New(ns.listen("tcp4", declared.String()), netip.AddrPort{}, 1); err == nil {
+	if _, err := New(ns.listen("tcp4", declared.String()), netip.AddrPort{}, 1, Gateway(declared)); err == nil {
 		t.Error("the zero gateway was taken")
 	}
-	if _, err := New(ns.listen("tcp4", declared.String()), declared, 0); err == nil {
+	if _, err := New(ns.listen("tcp4", declared.String()), declared, 0, Gateway(declared)); err == nil {
 		t.Error("a limit of no connections was taken")
 	}
 }

@@ -207,7 +207,7 @@ func serve(t testing.TB, ns *namespace, target netip.AddrPort, maxConns int) *Re
 // serveOn is serve with the listener given; the channel gets Serve's result.
 func serveOn(t testing.TB, listener *os.File, target netip.AddrPort, maxConns int) (*Relay, <-chan error) {
 	t.Helper()
-	relay, err := New(listener, target, maxConns)
+	relay, err := New(listener, target, maxConns, Gateway(target))
 	if err != nil {
 		t.Fatalf("make relay: %v", err)
 	}

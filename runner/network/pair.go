@@ -12,13 +12,13 @@ import (
 // tcpClose is TCP_CLOSE of linux/tcp_states.h: the connection is gone.
 const tcpClose = 7
 
-// pair is one connection of the sandbox and its counterpart at the gateway.
+// pair is one connection of the sandbox and its counterpart outside.
 type pair struct {
 	client *net.TCPConn
 
-	mu      sync.Mutex
-	gateway *net.TCPConn // nil until it is connected
-	ended   bool
+	mu    sync.Mutex
+	far   *net.TCPConn // nil until it is connected
+	ended bool
 
 	// Each is set once its direction has seen the end of its source, before
 	// that end is passed on.
@@ -26,16 +26,16 @@ type pair struct {
 	failed           atomic.Bool
 }
 
-// connect adds the gateway's side; false says that the pair has ended
-// meanwhile and that gateway was closed.
-func (p *pair) connect(gateway *net.TCPConn) bool {
+// connect adds the far side; false says that the pair has ended meanwhile and
+// that far was closed.
+func (p *pair) connect(far *net.TCPConn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
-		reset(gateway)
+		reset(far)
 		return false
 	}
-	p.gateway = gateway
+	p.far = far
 	return true
 }
 
@@ -44,8 +44,8 @@ func (p *pair) connect(gateway *net.TCPConn) bool {
 // pass through this process's memory.
 func (p *pair) run() {
 	var down sync.WaitGroup
-	down.Go(func() { p.copy(p.client, p.gateway, &p.upDone, &p.downDone) })
-	p.copy(p.gateway, p.client, &p.downDone, &p.upDone)
+	down.Go(func() { p.copy(p.client, p.far, &p.upDone, &p.downDone) })
+	p.copy(p.far, p.client, &p.downDone, &p.upDone)
 	down.Wait()
 	if p.failed.Load() {
 		p.abort()
@@ -56,7 +56,7 @@ func (p *pair) run() {
 	if !p.ended {
 		p.ended = true
 		_ = p.client.Close()
-		_ = p.gateway.Close()
+		_ = p.far.Close()
 	}
 }
 
@@ -95,8 +95,8 @@ func (p *pair) abort() {
 	}
 	p.ended = true
 	reset(p.client)
-	if p.gateway != nil {
-		reset(p.gateway)
+	if p.far != nil {
+		reset(p.far)
 	}
 }
 

@@ -38,7 +38,7 @@ func ends(t *testing.T) (near, far *net.TCPConn) {
 func TestLastWordsOfAGatewayThatResetAreDelivered(t *testing.T) {
 	caller, client := ends(t)
 	gateway, service := ends(t)
-	p := &pair{client: client, gateway: gateway}
+	p := &pair{client: client, far: gateway}
 	if _, err := io.WriteString(service, "last words"); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestLastWordsOfAGatewayThatResetAreDelivered(t *testing.T) {
 func TestCallerThatResetEndsBothWaysAtOnce(t *testing.T) {
 	caller, client := ends(t)
 	gateway, service := ends(t)
-	p := &pair{client: client, gateway: gateway}
+	p := &pair{client: client, far: gateway}
 	reset(caller)
 	p.copy(gateway, client, &p.downDone, &p.upDone)
 	if !p.ended {

@@ -1,10 +1,10 @@
 // Package network carries what a sandbox may reach: a relay from a listening
-// socket inside the sandbox's own network namespace to the gateway.
+// socket inside the sandbox's own network namespace to what its connector
+// finds, which is the gateway or, in package egress, a declared service.
 //
 // It imports the standard library and golang.org/x/sys only. It never
-// resolves a name, never chooses a destination from what a sandbox sends, and
-// never follows to another service: one relay, one address, fixed when it is
-// made.
+// resolves a name and never chooses a destination from what a sandbox sends:
+// that of Gateway is fixed when it is made.
 //
 // What a caller inside the sandbox sees. The kernel completes a TCP handshake
 // before accept(2) returns, so a relay cannot answer a SYN with a refusal
@@ -31,9 +31,6 @@ import (
 )
 
 const (
-	// dialTimeout bounds one connect to the gateway. On loopback an answer
-	// takes microseconds; only a full backlog takes longer.
-	dialTimeout = 3 * time.Second
 	// The pause after an accept that failed for want of descriptors or
 	// memory doubles from the first to the second.
 	firstBackoff = 5 * time.Millisecond
@@ -45,24 +42,31 @@ var ErrClosed = errors.New("relay is closed")
 
 // Stats counts the connections of one relay. Accepted ones were offered by
 // the sandbox; each is then relayed, refused (too many at once) or failed
-// (the gateway did not answer).
+// (its connector had nothing for it, such as a gateway that did not answer).
 type Stats struct {
 	Open     int    // now, those still being dialled included
 	Accepted uint64 // since the start
 	Refused  uint64 // reset at the limit of connections
-	Failed   uint64 // reset because the gateway did not answer
+	Failed   uint64 // ended because there was nothing to connect it to
+}
+
+// Connector finds the other end of a connection that the sandbox made. It may
+// talk with client first, which is reset when there is an error. The end of
+// ctx, or a client that is closed, ends it at once.
+type Connector interface {
+	Connect(ctx context.Context, client *net.TCPConn) (*net.TCPConn, error)
 }
 
 // Relay serves one listening socket of a sandbox and connects what it accepts
-// to the gateway. Its methods may be called from any goroutine.
+// to what its connector finds. Its methods may be called from any goroutine.
 type Relay struct {
-	gateway  netip.AddrPort
-	maxConns int
-	listener *net.TCPListener
-	ctx      context.Context // ends the dials and the back-off
-	cancel   context.CancelFunc
-	pacer    pacer          // of Serve
-	served   sync.WaitGroup // one per connection and one for Serve
+	connector Connector
+	maxConns  int
+	listener  *net.TCPListener
+	ctx       context.Context // ends the dials and the back-off
+	cancel    context.CancelFunc
+	pacer     pacer          // of Serve
+	served    sync.WaitGroup // one per connection and one for Serve
 
 	mu     sync.Mutex
 	closed bool
@@ -70,20 +74,20 @@ type Relay struct {
 	stats  Stats
 }
 
-// New checks that listener is a TCP socket listening on exactly the gateway's
-// address in another network namespace than this process's (the sandbox that
-// sent it is not trusted), and that gateway is an IPv4 loopback address and
-// port. It takes listener over and closes it, also when it fails. At most
-// maxConns connections are open at once; it must be positive.
-func New(listener *os.File, gateway netip.AddrPort, maxConns int) (*Relay, error) {
+// New checks that listener is a TCP socket listening on exactly the address
+// at, of IPv4 loopback, in another network namespace than this process's (the
+// sandbox that sent it is not trusted). It takes listener over and closes it,
+// also when it fails. At most maxConns connections are open at once; it must
+// be positive.
+func New(listener *os.File, at netip.AddrPort, maxConns int, connector Connector) (*Relay, error) {
 	defer func() { _ = listener.Close() }()
-	if err := checkGateway(gateway); err != nil {
-		return nil, fmt.Errorf("check gateway %s: %w", gateway, err)
+	if err := checkAddress(at); err != nil {
+		return nil, fmt.Errorf("check address %s: %w", at, err)
 	}
 	if maxConns < 1 {
 		return nil, fmt.Errorf("check limit of connections: %d is not positive", maxConns)
 	}
-	if err := checkListener(listener, gateway); err != nil {
+	if err := checkListener(listener, at); err != nil {
 		return nil, fmt.Errorf("check listener: %w", err)
 	}
 	l, err := net.FileListener(listener)
@@ -97,20 +101,20 @@ func New(listener *os.File, gateway netip.AddrPort, maxConns int) (*Relay, error
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Relay{
-		gateway: gateway, maxConns: maxConns, listener: tcp,
+		connector: connector, maxConns: maxConns, listener: tcp,
 		ctx: ctx, cancel: cancel, open: make(map[*pair]struct{}),
 		pacer: pacer{interval: time.Second / perSecond, burst: burst},
 	}, nil
 }
 
-// checkGateway accepts an address a policy may name as the gateway.
-func checkGateway(gateway netip.AddrPort) error {
+// checkAddress accepts an address that a policy may name.
+func checkAddress(at netip.AddrPort) error {
 	switch {
-	case !gateway.Addr().Is4():
+	case !at.Addr().Is4():
 		return errors.New("not an IPv4 address")
-	case !gateway.Addr().IsLoopback():
+	case !at.Addr().IsLoopback():
 		return errors.New("not a loopback address")
-	case gateway.Port() == 0:
+	case at.Port() == 0:
 		return errors.New("port 0 names no service")
 	}
 	return nil
@@ -213,12 +217,12 @@ func (r *Relay) admit(client *net.TCPConn) {
 	go r.relay(p)
 }
 
-// relay connects one accepted connection to the gateway and copies until both
-// directions have ended.
+// relay connects one accepted connection and copies until both directions
+// have ended.
 func (r *Relay) relay(p *pair) {
 	defer r.served.Done()
 	defer r.forget(p)
-	gateway, err := r.dial()
+	far, err := r.connector.Connect(r.ctx, p.client)
 	if err != nil {
 		r.mu.Lock()
 		r.stats.Failed++
@@ -226,38 +230,10 @@ func (r *Relay) relay(p *pair) {
 		p.abort()
 		return
 	}
-	if !p.connect(gateway) {
+	if !p.connect(far) {
 		return
 	}
 	p.run()
-}
-
-// dial connects to the gateway. The address is a literal, so nothing is
-// resolved. Dialer.DialTCP would bind(2) first, and so fail for want of a
-// port that no TIME_WAIT holds, where connect(2) alone finds one to share.
-func (r *Relay) dial() (*net.TCPConn, error) {
-	dialer := net.Dialer{Timeout: dialTimeout}
-	conn, err := dialer.DialContext(r.ctx, "tcp4", r.gateway.String())
-	if err != nil {
-		return nil, err
-	}
-	gateway, ok := conn.(*net.TCPConn)
-	if !ok {
-		_ = conn.Close()
-		return nil, fmt.Errorf("connect: a %T, not TCP", conn)
-	}
-	if isSelf(gateway) {
-		reset(gateway)
-		return nil, errors.New("connect: the socket is connected to itself")
-	}
-	return gateway, nil
-}
-
-// isSelf reports a socket connected to itself: a port that nobody listens on
-// and that the kernel chose as the source port too (simultaneous open, RFC
-// 9293 3.5). It would echo what the sandbox sends.
-func isSelf(conn *net.TCPConn) bool {
-	return conn.LocalAddr().String() == conn.RemoteAddr().String()
 }
 
 // forget takes an ended connection off the books.

@@ -297,7 +297,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	target, _ := gateway(t, echo)
 	ns := newNamespace(t)
 	goroutines := runtime.NumGoroutine()
-	relay, err := New(ns.listen("tcp4", target.String()), target, 1)
+	relay, err := New(ns.listen("tcp4", target.String()), target, 1, Gateway(target))
 	if err != nil {
 		t.Fatal(err)
 	}

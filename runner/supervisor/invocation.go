@@ -40,24 +40,24 @@ type invocation struct {
 	canary  string // in all of its credentials; empty, they are the real ones
 
 	// Set by the launch steps, in their order, and used by their undos.
-	done     []step
-	root     *engine.Root
-	sandbox  *engine.Sandbox
-	session  *initproto.Supervisor
-	relay    *network.Relay
-	secrets  []credential.Resolved
-	leases   *lease.Holding // nil while there are none
-	expiry   *expiry        // nil without credentials
-	prefetch *prefetch      // what waits with a sandbox of the pool; nil for none
-	output   *output
-	logs     *tail
-	listener *os.File
-	mu       sync.Mutex
-	state    string
-	timings  []string
-	reason   string // why it was stopped; empty while nobody has
-	result   *api.Result
-	cancel   context.CancelFunc // of the launch
+	done      []step
+	root      *engine.Root
+	sandbox   *engine.Sandbox
+	session   *initproto.Supervisor
+	listeners []*os.File // one for each of doors
+	relays    []*network.Relay
+	secrets   []credential.Resolved
+	leases    *lease.Holding // nil while there are none
+	expiry    *expiry        // nil without credentials
+	prefetch  *prefetch      // what waits with a sandbox of the pool; nil for none
+	output    *output
+	logs      *tail
+	mu        sync.Mutex
+	state     string
+	timings   []string
+	reason    string // why it was stopped; empty while nobody has
+	result    *api.Result
+	cancel    context.CancelFunc // of the launch
 	// heir is the invocation that has taken over the sandbox from the pool.
 	heir *invocation
 	// abandoned is closed when somebody, and not the command, ended it.
@@ -76,7 +76,7 @@ func (inv *invocation) inherit(w *invocation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	inv.id, inv.root, inv.sandbox, inv.session = w.id, w.root, w.sandbox, w.session
-	inv.listener, inv.relay, inv.prefetch = w.listener, w.relay, w.prefetch
+	inv.listeners, inv.relays, inv.prefetch = w.listeners, w.relays, w.prefetch
 	inv.done = w.done
 	inv.timings = []string{"taken from the pool"}
 	w.heir = inv

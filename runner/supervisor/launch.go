@@ -41,7 +41,7 @@ var launchSteps = []step{
 	{"create sandbox", true, (*Supervisor).createSandbox, (*Supervisor).removeSandbox},
 	{"greet init", true, (*Supervisor).greetInit, (*Supervisor).dismissInit},
 	{"compare posture", true, (*Supervisor).comparePosture, nil},
-	{"serve gateway", true, (*Supervisor).serveGateway, (*Supervisor).stopGateway},
+	{"serve network", true, (*Supervisor).serveNetwork, (*Supervisor).stopNetwork},
 	{"search workspaces", false, (*Supervisor).searchWorkspaces, nil},
 	{"fetch credentials", false, (*Supervisor).fetchCredentials, (*Supervisor).dropCredentials},
 	{"connect output", false, (*Supervisor).connectOutput, (*Supervisor).closeOutput},

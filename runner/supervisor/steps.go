@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -16,7 +15,6 @@ import (
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/initproto"
-	"github.com/creel-sandbox/creel/runner/network"
 	"github.com/creel-sandbox/creel/runner/pidfd"
 	"github.com/creel-sandbox/creel/runner/posture"
 )
@@ -24,19 +22,6 @@ import (
 // defaultPath is the PATH of a command whose policy and caller name none;
 // that of a Debian user (login.defs, ENV_PATH) without the games.
 const defaultPath = "/usr/local/bin:/usr/bin:/bin"
-
-// reachGateway refuses a command whose gateway nobody serves, as it would be
-// refused for a workspace that is not there.
-func (s *Supervisor) reachGateway(ctx context.Context, inv *invocation) error {
-	if inv.policy.Network == nil {
-		return nil
-	}
-	if err := network.Probe(ctx, inv.policy.Network.Gateway); err != nil {
-		return &api.Error{Code: "no-gateway", Message: "gateway of policy " + inv.policy.Name + ": " + err.Error(), ExitCode: api.ExitFailed,
-			Hint: "start what should listen there, or correct 'network.gateway' in the policy; a policy without 'network' needs none"}
-	}
-	return nil
-}
 
 func (s *Supervisor) openRoot(ctx context.Context, inv *invocation) error {
 	root, err := inv.engine.Prepare(ctx, inv.policy, inv.who)
@@ -76,11 +61,7 @@ func (s *Supervisor) greetInit(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	var setup initproto.Setup
-	if inv.policy.Network != nil {
-		setup.Listen = []netip.AddrPort{inv.policy.Network.Gateway}
-	}
-	listeners, err := session.Handshake(ctx, setup)
+	listeners, err := session.Handshake(ctx, initproto.Setup{Listen: doors(inv.policy.Network)})
 	if err != nil {
 		session.Close()
 		return err
@@ -89,15 +70,15 @@ func (s *Supervisor) greetInit(ctx context.Context, inv *invocation) error {
 	inv.session = session
 	inv.mu.Unlock()
 	for _, fd := range listeners {
-		inv.listener = os.NewFile(uintptr(fd), "listener")
+		inv.listeners = append(inv.listeners, os.NewFile(uintptr(fd), "listener"))
 	}
 	return nil
 }
 
 func (s *Supervisor) dismissInit(inv *invocation) error {
 	inv.session.Close() // it may be closed already, by the init's last frame
-	if inv.listener != nil {
-		inv.listener.Close() // the relay has its own, if it came that far
+	for _, listener := range inv.listeners {
+		listener.Close() // the relay has its own, if it came that far
 	}
 	return nil
 }
@@ -126,30 +107,6 @@ func (s *Supervisor) comparePosture(_ context.Context, inv *invocation) error {
 		Message: "the sandbox is not what policy " + inv.policy.Name + " promises: " + strings.Join(differences, "; "),
 		Hint:    "nothing was run; creel doctor tells what this host lacks",
 	}
-}
-
-func (s *Supervisor) serveGateway(_ context.Context, inv *invocation) error {
-	if inv.policy.Network == nil {
-		return nil
-	}
-	relay, err := network.New(inv.listener, inv.policy.Network.Gateway, inv.policy.Network.MaxConnections)
-	if err != nil {
-		return err
-	}
-	inv.relay = relay
-	go func() {
-		if err := relay.Serve(context.Background()); err != nil && !errors.Is(err, network.ErrClosed) {
-			s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Warn("gateway relay ended")
-		}
-	}()
-	return nil
-}
-
-func (s *Supervisor) stopGateway(inv *invocation) error {
-	if inv.relay != nil {
-		inv.relay.Close()
-	}
-	return nil
 }
 
 func (s *Supervisor) startCommand(ctx context.Context, inv *invocation) error {
@@ -198,14 +155,15 @@ func send(ctx context.Context, inv *invocation, job initproto.Job) error {
 	return err
 }
 
-// environment is that of the command, weakest first: the defaults, the
-// policy's, and last the caller's. A later name takes the place of an earlier
+// environment is that of the command, weakest first: the defaults, where the
+// proxy is, the policy's, and last the caller's. A later name takes the place of an earlier
 // one. The credentials follow it; no caller can set what they are called.
 func environment(inv *invocation) [][]byte {
 	env := [][]byte{
 		[]byte("PATH=" + defaultPath), []byte("HOME=/tmp"),
 		[]byte("USER=" + inv.who.Name), []byte("LOGNAME=" + inv.who.Name),
 	}
+	env = append(env, proxyEnv(inv.policy.Network)...)
 	for _, v := range inv.policy.Env {
 		env = append(env, []byte(v.Name+"="+v.Value))
 	}

@@ -1,0 +1,46 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// dialTimeout bounds one connect to the gateway. On loopback an answer takes
+// microseconds; only a full backlog takes longer.
+const dialTimeout = 3 * time.Second
+
+// Gateway is the connector that knows one address of the host, whatever the
+// sandbox sends.
+type Gateway netip.AddrPort
+
+// Connect implements Connector. The address is a literal, so nothing is
+// resolved. Dialer.DialTCP would bind(2) first, and so fail for want of a port
+// that no TIME_WAIT holds, where connect(2) alone finds one to share.
+func (g Gateway) Connect(ctx context.Context, _ *net.TCPConn) (*net.TCPConn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp4", netip.AddrPort(g).String())
+	if err != nil {
+		return nil, err
+	}
+	gateway, ok := conn.(*net.TCPConn)
+	if !ok {
+		_ = conn.Close()
+		return nil, fmt.Errorf("connect: a %T, not TCP", conn)
+	}
+	if isSelf(gateway) {
+		reset(gateway)
+		return nil, errors.New("connect: the socket is connected to itself")
+	}
+	return gateway, nil
+}
+
+// isSelf reports a socket connected to itself: a port that nobody listens on
+// and that the kernel chose as the source port too (simultaneous open, RFC
+// 9293 3.5). It would echo what the sandbox sends.
+func isSelf(conn *net.TCPConn) bool {
+	return conn.LocalAddr().String() == conn.RemoteAddr().String()
+}
