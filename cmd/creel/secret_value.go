@@ -69,7 +69,7 @@ func checkSecret(value []byte) error {
 func lockedBuffer(size int) ([]byte, error) {
 	buffer := make([]byte, size)
 	if err := unix.Mlock(buffer); err != nil {
-		return nil, fmt.Errorf("lock memory for the value: %w", err)
+		return nil, program.Hinted(fmt.Errorf("lock memory for the value: %w", err), "run it as root, or allow more: ulimit -l 128")
 	}
 	return buffer, nil
 }
