@@ -2,9 +2,7 @@ package redact
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 )
 
 // filter finds the places in a stream where a value cannot be excluded, after
@@ -53,13 +51,6 @@ const (
 	// has the end of a line in it.
 	maxWindow = minWidth / 2
 	minWindow = 3 // what the hash takes
-	// maxLead is how far into a value its anchor is looked for.
-	maxLead = 48
-	// longestByte is how long an escape is for each byte it stands for.
-	longestByte = 6
-	// margin is the end of a line with an indent, and the part of a group of
-	// base64 that comes before a value.
-	margin = 2 + maxIndent + 4
 	// slack is how much behind the beginning of a window is read at once.
 	slack = 8
 
@@ -68,28 +59,19 @@ const (
 	lower     = 0x2020202020202020 // the bits that tell the case of letters
 )
 
-// anchor is a text and how far before it the value may begin.
-type anchor struct {
-	text []byte
-	lead int
-	of   family
-}
-
-// form is the beginning of a value in digits.
-type form struct {
-	text []byte
-	of   family
-}
-
 func (f *filter) build(needles []needle) {
-	anchors := make([]anchor, 0, 8*len(needles))
-	forms := make([]form, 0, 4*len(needles))
+	var anchors []anchor
+	var forms []form
+	values := 0
+	for _, n := range needles {
+		values = max(values, n.number+1)
+	}
 	for _, n := range needles {
 		if n.line { // looked for as it is only
 			anchors = append(anchors, anchor{text: n.value})
 			continue
 		}
-		anchors = append(anchors, plainest(n.value))
+		anchors = appendPlainest(anchors, n.value, values)
 		forms = appendForms(forms, n.value)
 	}
 	f.window = maxWindow
@@ -99,73 +81,20 @@ func (f *filter) build(needles []needle) {
 	for _, form := range forms {
 		f.window = min(f.window, len(form.text)/2)
 	}
+	for _, form := range forms {
+		anchors = append(anchors, anchor{form.text, margin, form.of, true},
+			anchor{form.text[min(f.window, len(form.text)):], f.window + margin, form.of, true})
+	}
 	if f.window < minWindow {
 		f.window = 0
 	} else {
-		for _, form := range forms {
-			anchors = append(anchors, anchor{form.text, margin, form.of}, anchor{form.text[f.window:], f.window + margin, form.of})
-		}
 		f.fill(anchors)
 	}
-	for _, form := range forms {
-		clear(form.text)
-	}
-}
-
-// plainest is the longest run of letters and digits near the beginning of a
-// value: no encoder escapes those.
-func plainest(value []byte) (best anchor) {
-	lead := 0
-	for i := 0; i <= min(maxLead, len(value)-1) && len(best.text) < maxWindow; {
-		from := i
-		for i < len(value) && i-from < maxWindow && alphanumeric(value[i]) {
-			i++
-		}
-		if i-from > len(best.text) {
-			best = anchor{text: value[from:i], lead: lead}
-		}
-		lead += i - from
-		for i < len(value) && !alphanumeric(value[i]) {
-			lead += longestByte
-			i++
+	for _, a := range anchors {
+		if a.made {
+			clear(a.text)
 		}
 	}
-	return best
-}
-
-// appendForms adds the beginning of a value in hexadecimal and in base64,
-// without the characters that it shares with what comes before or after it.
-func appendForms(forms []form, value []byte) []form {
-	value = value[:min(len(value), maxWindow*3/2)]
-	forms = append(forms, form{hex.AppendEncode(make([]byte, 0, 2*len(value)), value), asHex})
-	var before [maxWindow*3/2 + 2]byte
-	for n := range 3 {
-		copy(before[n:], value)
-		size := n + len(value)
-		text := make([]byte, base64.RawStdEncoding.EncodedLen(size))
-		base64.RawStdEncoding.Encode(text, before[:size])
-		from, to := (8*n+5)/6, 8*size/6
-		clear(text[:from])
-		clear(text[to:])
-		text = text[from:to]
-		forms = append(forms, form{text, asBase64})
-		if bytes.ContainsAny(text, "+/") {
-			forms = append(forms, form{bytes.Map(urlSafe, text), asBase64})
-		}
-		clear(before[:])
-	}
-	return forms
-}
-
-// urlSafe is a digit in the other alphabet of base64.
-func urlSafe(digit rune) rune {
-	switch digit {
-	case '+':
-		return '-'
-	case '/':
-		return '_'
-	}
-	return digit
 }
 
 // fill enters the anchors into the tables.

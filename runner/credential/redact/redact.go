@@ -26,10 +26,11 @@
 // least 48 characters and indented by up to 16 blanks: base64(1) has 76, PEM
 // 64, xxd -p 60.
 //
-// Of a value of several lines, each line of at least 16 bytes, 8 of them
-// different, counts as a value in the first reading, blanks around it apart:
-// half a key is a leak too. The lines that begin and end PEM (RFC 7468) do
-// not count, nor shorter ones: they would occur by chance.
+// Of a value of several lines, be their ends newlines or \n as in JSON, each
+// line of at least 16 bytes, 8 of them different, counts as a value in the first
+// reading, blanks around it apart: half a key is a leak too. The lines that begin
+// and end PEM (RFC 7468) do not count, nor shorter ones: they would occur by
+// chance.
 //
 // # What is not
 //
@@ -167,17 +168,20 @@ func unixLines(value []byte) (unix []byte, copied bool) {
 
 // addLines adds the lines of a value that count as values.
 func (m *Matcher) addLines(whole needle) {
-	if bytes.IndexByte(whole.value, '\n') < 0 {
-		return
-	}
 	for line := range bytes.SplitSeq(whole.value, []byte("\n")) {
-		line = bytes.TrimSpace(line)
-		if len(line) < minLine || distinct(line) < minDistinct || bytes.HasPrefix(line, []byte("-----BEGIN ")) ||
-			bytes.HasPrefix(line, []byte("-----END ")) {
-			continue
+		for part := range bytes.SplitSeq(line, []byte(`\n`)) {
+			part = bytes.TrimSpace(part)
+			if len(part) < len(whole.value) && counts(part) {
+				m.add(needle{value: part, number: whole.number, mark: whole.mark, line: true})
+			}
 		}
-		m.add(needle{value: line, number: whole.number, mark: whole.mark, line: true})
 	}
+}
+
+// counts says whether a line is a value by itself.
+func counts(line []byte) bool {
+	return len(line) >= minLine && distinct(line) >= minDistinct &&
+		!bytes.HasPrefix(line, []byte("-----BEGIN ")) && !bytes.HasPrefix(line, []byte("-----END "))
 }
 
 // distinct counts the different bytes.

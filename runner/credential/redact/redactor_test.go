@@ -50,6 +50,7 @@ func TestValueIsReplacedHoweverItIsWritten(t *testing.T) {
 		token  = "ghp_0123456789abcdef"
 		longer = token + "-and-more"
 		inside = "56789abc"
+		key    = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n  AAECAwQFBgcICQoLDA0O\nshort line\n================\n-----END KEY-----"
 	)
 	for _, test := range []struct {
 		name       string
@@ -71,6 +72,10 @@ func TestValueIsReplacedHoweverItIsWritten(t *testing.T) {
 		{"on a terminal", []string{"line one\nline two\nend"}, "line one\r\nline two\r\nend", "[redacted:A]"},
 		{"binary", []string{"\xff\xfe\x01\x02\x03\x04\x05\x06"}, "\x00\xff\xfe\x01\x02\x03\x04\x05\x06\xff", "\x00[redacted:A]\xff"},
 		{"no values", nil, token, token},
+		{"lines of a key", []string{key}, "MIIEvQIBADANBgkqhkiG\n-----END KEY-----\n", "[redacted:A]\n-----END KEY-----\n"},
+		{"all of a key", []string{key}, key + "\n", "[redacted:A]\n"},
+		{"a short line, and one of few characters", []string{key}, "short line\n================\n", "short line\n================\n"},
+		{"a key within JSON", []string{`{"key":"` + strings.ReplaceAll(key, "\n", `\n`) + `"}`}, "MIIEvQIBADANBgkqhkiG", "[redacted:A]"},
 		{"a mark that holds a value", []string{"redacted", "[redacted:"}, "redacted [redacted:", "[#] [#]"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -220,11 +220,11 @@ func utf16Meaning(token string) (string, int) {
 
 // countedLines are the lines that count as values.
 func countedLines(value string) (lines []string) {
-	if !strings.Contains(value, "\n") {
-		return nil
-	}
-	for _, line := range strings.Split(value, "\n") {
+	for _, line := range regexp.MustCompile(`\n|\\n`).Split(value, -1) {
 		line = strings.TrimSpace(line)
+		if line == value {
+			continue
+		}
 		kinds := map[byte]bool{}
 		for i := range len(line) {
 			kinds[line[i]] = true
