@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/hygiene"
 )
@@ -41,6 +42,9 @@ func searchWorkspaces(ctx context.Context, file string, p *policy.Policy, asked 
 		problem.Message = err.Error()
 		return []policy.Problem{problem}
 	}
+	c := result.Count
+	fmt.Fprintf(os.Stdout, "%s: searched %d files and %d objects of Git; the rules do not apply to %d binary ones and leave out %d by their names; the sandbox cannot read %d either\n",
+		program.Printable(file), c.Files, c.Objects, c.Binary, c.Exempt, c.OtherOwners)
 	var problems []policy.Problem
 	for _, line := range result.Findings {
 		problem.Message = line

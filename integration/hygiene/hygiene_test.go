@@ -6,6 +6,7 @@
 package hygiene
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -226,7 +227,12 @@ func TestPolicyCheckTellsOfCredentials(t *testing.T) {
 	}
 	path := filepath.Join(r.Workspace, "MEMORY.md")
 	write(t, path, token+"\n")
+	write(t, filepath.Join(r.Workspace, "package-lock.json"), "{}")
+	write(t, filepath.Join(r.Workspace, "binary"), "\x00")
 	got := r.Creel("policy", "check", file)
+	if !strings.Contains(got.Stdout, "searched 3 files and 0 objects of Git; the rules do not apply to 1 binary ones and leave out 1 by their names") {
+		t.Errorf("what was not covered is not told: %+v", got)
+	}
 	if got.Code != 1 || !strings.Contains(got.Stdout, path+":1: rule github-pat, fingerprint ") || strings.Contains(got.Stdout, token[4:]) {
 		t.Errorf("%+v", got)
 	}
@@ -245,4 +251,34 @@ func TestPolicyCheckTellsOfCredentials(t *testing.T) {
 	if got := r.Run(as); got.Code != 0 || !strings.Contains(got.Stdout, "not searched") {
 		t.Errorf("as another user: %+v", got)
 	}
+}
+
+func TestSearchEndsWithTheSupervisor(t *testing.T) {
+	r := start(t, "{secrets: refuse}")
+	var words strings.Builder
+	for i := range 3_000_000 { // the rules take many seconds for it
+		fmt.Fprintf(&words, "token_%d = %d\n", i, i*i)
+	}
+	write(t, filepath.Join(r.Workspace, "long"), words.String())
+	r.Reload() // which begins a search
+	r.Eventually("a search runs", func() bool { return searches(t, r) > 0 })
+	r.KillSupervisor()
+	r.Eventually("no search is left", func() bool { return searches(t, r) == 0 })
+	check(t, os.Remove(filepath.Join(r.Workspace, "long")))
+	r.StartSupervisor()
+	wantRun(t, r)
+}
+
+// searches counts the processes that have the rig's workspace open and are not
+// its supervisor.
+func searches(t *testing.T, r *testrig.Rig) (n int) {
+	t.Helper()
+	links, err := filepath.Glob("/proc/[0-9]*/fd/3")
+	check(t, err)
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && to == r.Workspace {
+			n++
+		}
+	}
+	return n
 }

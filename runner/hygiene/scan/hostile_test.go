@@ -133,6 +133,8 @@ func TestHostilePacksAreBoundedAndNamed(t *testing.T) {
 	self := identify(3, blob)
 	same := delta(len(blob), len(blob))
 	far := make([]byte, 20)
+	large := append(bytes.Repeat([]byte("some text\n"), maxObject/10+1), slackToken...)
+	largeID := identify(3, large)
 	for name, c := range map[string]struct {
 		pack    []byte
 		found   int
@@ -152,11 +154,15 @@ func TestHostilePacksAreBoundedAndNamed(t *testing.T) {
 		"a delta that becomes immense":   {packOf(2, good, entryOf(6, len(delta(len(blob), 1<<40)), []byte{byte(len(good))}, delta(len(blob), 1<<40))), 1, "more than"},
 		"an object longer than it says":  {packOf(2, good, entryOf(3, 3, nil, blob)), 1, "exceeds"},
 		"an object shorter than it says": {packOf(2, good, entryOf(3, 3000, nil, blob)), 1, "not as long"},
-		"an object that is immense":      {packOf(2, good, entryOf(3, maxObject+1, nil, make([]byte, maxObject+1))), 1, "more than"},
+		"control: a large object":        {packOf(2, good, entryOf(3, len(large), nil, large)), 2, ""},
+		"a delta of a large object":      {packOf(3, good, entryOf(3, len(large), nil, large), entryOf(7, len(same), largeID[:], same)), 2, "more than"},
+		"a tree that is immense":         {packOf(2, good, entryOf(2, len(large), nil, large)), 1, "more than"},
+		"a value behind the end":         {append(packOf(1, good), managed...), 2, ""},
 		"no such kind":                   {packOf(2, good, entryOf(5, 3, nil, []byte("abc"))), 1, "type 5"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkspace(t)
+			w.values = [][]byte{[]byte(managed)}
 			w.write("r/.git/objects/pack/pack-x.pack", string(c.pack))
 			r := w.search()
 			reasons := fmt.Sprint(r.Uncovered)
@@ -170,13 +176,45 @@ func TestHostilePacksAreBoundedAndNamed(t *testing.T) {
 	}
 }
 
-func TestObjectThatIsNoneIsNamed(t *testing.T) {
-	w := newWorkspace(t)
-	path := ".git/objects/ab/" + strings.Repeat("0", 38)
-	w.write(path, "no object")
-	r := w.search()
-	if len(r.Uncovered) != 1 || r.Uncovered[0].Path != filepath.Join(w.dir, path) {
-		t.Errorf("%+v", r)
+func TestHostileLooseObjectsAreBoundedAndNamed(t *testing.T) {
+	pack := func(text string) string {
+		var b bytes.Buffer
+		z := zlib.NewWriter(&b)
+		_, _ = z.Write([]byte(text))
+		_ = z.Close()
+		return b.String()
+	}
+	blob := githubToken + "\n"
+	large := strings.Repeat("some text\n", maxObject/10+1) + githubToken
+	for name, c := range map[string]struct {
+		object  string
+		found   int
+		problem string
+	}{
+		"control":                {pack(fmt.Sprintf("blob %d\x00%s", len(blob), blob)), 1, ""},
+		"control: large":         {pack(fmt.Sprintf("blob %d\x00%s", len(large), large)), 1, ""},
+		"no object":              {"no object", 0, "zlib"},
+		"empty":                  {"", 0, "EOF"},
+		"cut":                    {pack(fmt.Sprintf("blob %d\x00%s", len(blob), blob))[:30], 0, "EOF"},
+		"shorter than it says":   {pack(fmt.Sprintf("blob %d\x00%s", len(blob)+1, blob)), 0, "not as long"},
+		"longer than it says":    {pack(fmt.Sprintf("blob %d\x00%s", len(blob)-1, blob)), 0, "not as long"},
+		"without a size":         {pack("blob \x00" + blob), 0, "invalid header"},
+		"of a negative size":     {pack("blob -1\x00" + blob), 0, "not an object"},
+		"of a size beyond all":   {pack("blob 99999999999999999999\x00" + blob), 0, "invalid header"},
+		"a tree that is immense": {pack(fmt.Sprintf("tree %d\x00%s", len(large), large)), 0, "more than"},
+		"no such kind":           {pack("thing 3\x00abc"), 0, "not an object"},
+		"a value behind the end": {pack("blob 0\x00") + managed, 1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorkspace(t)
+			w.values = [][]byte{[]byte(managed)}
+			path := ".git/objects/ab/" + strings.Repeat("0", 38)
+			w.write(path, c.object)
+			r := w.search()
+			if len(r.Findings) != c.found || (c.problem == "") != (len(r.Uncovered) == 0) || !strings.Contains(fmt.Sprint(r.Uncovered), c.problem) {
+				t.Errorf("%d findings, want %d; uncovered %+v, want %q", len(r.Findings), c.found, r.Uncovered, c.problem)
+			}
+		})
 	}
 }
 

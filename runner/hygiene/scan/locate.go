@@ -3,6 +3,8 @@ package scan
 import (
 	"bytes"
 	"cmp"
+	"io"
+	"os"
 	"slices"
 	"strconv"
 
@@ -67,7 +69,13 @@ func (s *search) readTrees(wanted map[string]map[objectID]bool) map[string]*loca
 	for i := range s.loose {
 		g := &s.loose[i]
 		if l := locators[s.hostPath(g.place, g.dir)]; l != nil && !s.late() {
-			_ = s.eachLoose(g, false, l.add) // an error was reported by the search
+			_ = s.eachLoose(g, false, func(_ *os.File, kind plumbing.ObjectType, size int64, r io.Reader) error {
+				content, err := readExactly(r, size)
+				if err == nil {
+					l.add(kind, content)
+				}
+				return err // which the search has reported
+			})
 		}
 	}
 	for i := range s.packs {

@@ -31,25 +31,53 @@ func (s *search) reopen(g *gitFile) (*os.File, error) {
 // readLoose searches one object that lies by itself: in the first round all
 // but blobs.
 func (s *search) readLoose(g *gitFile, blobs bool) {
-	if s.late() || blobs && g.clean {
+	if s.late() || g.clean || g.bad {
 		return
 	}
-	err := s.eachLoose(g, blobs, func(kind plumbing.ObjectType, content []byte) {
+	err := s.eachLoose(g, blobs, func(f *os.File, kind plumbing.ObjectType, size int64, r io.Reader) error {
+		if err := s.looseObject(g, f, kind, size, r); err != nil {
+			return err
+		}
 		s.report.Count.FilesRead++
-		s.object(g, kind, content)
 		g.clean = true
+		return nil
 	})
-	if err != nil && !blobs {
+	if err != nil {
 		s.uncovered(g.place, g.path, "not an object of Git: %s", strings.TrimSpace(err.Error()))
 		g.bad = true
 	}
 }
 
-// eachLoose gives the content of an object to do, if it is of the round.
-func (s *search) eachLoose(g *gitFile, blobs bool, do func(plumbing.ObjectType, []byte)) error {
-	if g.bad {
-		return nil
+// looseObject searches the object, and the file that it is in as it is.
+func (s *search) looseObject(g *gitFile, f *os.File, kind plumbing.ObjectType, size int64, r io.Reader) error {
+	if size > maxObject && kind == plumbing.BlobObject {
+		_, err := s.largeBlob(g, size, func(to io.Writer) error {
+			return s.eachLoose(g, true, func(_ *os.File, _ plumbing.ObjectType, size int64, r io.Reader) error {
+				n, err := io.Copy(to, io.LimitReader(r, size+1))
+				if err == nil && n != size {
+					err = errSize
+				}
+				return err
+			})
+		})
+		if err != nil {
+			return err
+		}
+	} else {
+		content, err := readExactly(r, size)
+		if err != nil {
+			return err
+		}
+		s.object(g, kind, content)
 	}
+	raw := s.newText(textOf{place: g.place, path: g.path, key: g.key}, false)
+	_, err := io.Copy(raw, io.NewSectionReader(f, 0, 1<<62))
+	raw.Close()
+	return err
+}
+
+// eachLoose opens an object for do, if it is of the round.
+func (s *search) eachLoose(g *gitFile, blobs bool, do func(*os.File, plumbing.ObjectType, int64, io.Reader) error) error {
 	f, err := s.reopen(g)
 	if err != nil {
 		return err
@@ -61,18 +89,10 @@ func (s *search) eachLoose(g *gitFile, blobs bool, do func(plumbing.ObjectType, 
 	}
 	defer r.Close()
 	kind, size, err := r.Header()
-	if err != nil {
+	if err != nil || (kind == plumbing.BlobObject) != blobs {
 		return err
 	}
-	if (kind == plumbing.BlobObject) != blobs {
-		return nil
-	}
-	content, err := readExactly(r, size)
-	if err != nil {
-		return err
-	}
-	do(kind, content)
-	return nil
+	return do(f, kind, size, r)
 }
 
 // readExactly reads an object that says that it has size bytes.

@@ -88,14 +88,16 @@ func (m *memory) hash(kind string) hash.Hash {
 	return h
 }
 
-func (m *memory) key(kind string, parts ...[]byte) (k key) {
+// keyOf begins the key of a content of a size.
+func (m *memory) keyOf(kind string, size int64) hash.Hash {
 	h := m.hash(kind)
-	for _, part := range parts {
-		var length [8]byte
-		binary.LittleEndian.PutUint64(length[:], uint64(len(part)))
-		h.Write(length[:])
-		h.Write(part)
-	}
+	binary.Write(h, binary.LittleEndian, size)
+	return h
+}
+
+func (m *memory) key(kind string, content []byte) (k key) {
+	h := m.keyOf(kind, int64(len(content)))
+	h.Write(content)
 	copy(k[:], h.Sum(nil))
 	return k
 }

@@ -2,11 +2,12 @@ package scan
 
 import (
 	"bytes"
+	"crypto/sha1"
 	"encoding/hex"
+	"hash"
+	"io"
 	"maps"
 	"strconv"
-
-	"crypto/sha1"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -20,11 +21,17 @@ type objectID [sha1.Size]byte
 func (id objectID) String() string { return hex.EncodeToString(id[:]) }
 
 func identify(kind plumbing.ObjectType, content []byte) (id objectID) {
-	h := sha1.New()
-	h.Write(append([]byte(kind.String()+" "+strconv.Itoa(len(content))), 0))
+	h := newNamer(kind, int64(len(content)))
 	h.Write(content)
 	h.Sum(id[:0])
 	return id
+}
+
+// newNamer begins the name of an object of a size.
+func newNamer(kind plumbing.ObjectType, size int64) hash.Hash {
+	h := sha1.New()
+	h.Write(append([]byte(kind.String()+" "+strconv.FormatInt(size, 10)), 0))
+	return h
 }
 
 // maxNames bounds the names of blobs that are kept, and maxObject the objects
@@ -55,6 +62,9 @@ func (s *search) readObjects() {
 		}
 		for _, p := range packs {
 			p.visit(blobs, func(kind plumbing.ObjectType, content []byte) { s.object(p.file, kind, content) })
+			if blobs {
+				p.visitLarge()
+			}
 		}
 	}
 	for _, p := range packs {
@@ -109,24 +119,61 @@ func (s *search) keepUnseen() {
 // with the values, and told to the blobs.
 func (s *search) object(g *gitFile, kind plumbing.ObjectType, content []byte) {
 	s.report.Count.Objects++
-	k := s.new.key(kind.String(), content)
-	_, known := s.old.objects[k]
-	if !known {
-		_, known = s.new.objects[k]
-	}
 	if kind == plumbing.TreeObject {
 		s.readNames(content)
 	}
-	if known && !s.stale() {
+	k := s.new.key(kind.String(), content)
+	compared, ruled := s.knows(k)
+	if compared {
 		s.new.keepObject(k)
 		return
 	}
-	id := identify(kind, content)
 	s.report.Count.Searched++
-	t := s.newText(textOf{place: g.place, path: g.path, key: g.key, object: &id, dir: g.dir, name: s.names[id]}, kind != plumbing.TreeObject && !known)
-	if t.finish(content) {
+	if s.objectText(g, identify(kind, content), kind != plumbing.TreeObject && !ruled).finish(content) {
 		s.new.keepObject(k)
 	}
+}
+
+// knows says whether nothing is to be searched in a content, and whether the
+// rules need not be applied to it.
+func (s *search) knows(k key) (compared, ruled bool) {
+	if _, now := s.new.objects[k]; now {
+		return true, true
+	}
+	_, before := s.old.objects[k]
+	return before && !s.stale(), before
+}
+
+// objectText begins the text of an object.
+func (s *search) objectText(g *gitFile, id objectID, ruled bool) *text {
+	return s.newText(textOf{place: g.place, path: g.path, key: g.key, object: &id, dir: g.dir, name: s.names[id]}, ruled)
+}
+
+// largeBlob searches a blob that is too large for the memory, which copyTo
+// writes anew each time. It gives the blob's name.
+func (s *search) largeBlob(g *gitFile, size int64, copyTo func(io.Writer) error) (id objectID, err error) {
+	s.report.Count.Objects++
+	named, known := newNamer(plumbing.BlobObject, size), s.new.keyOf(plumbing.BlobObject.String(), size)
+	if err := copyTo(io.MultiWriter(named, known, &stopper{s})); err != nil {
+		return id, err
+	}
+	var k key
+	named.Sum(id[:0])
+	copy(k[:], known.Sum(nil))
+	compared, ruled := s.knows(k)
+	if compared {
+		s.new.keepObject(k)
+		return id, nil
+	}
+	s.report.Count.Searched++
+	t := s.objectText(g, id, !ruled)
+	if err := copyTo(io.MultiWriter(t, &stopper{s})); err != nil {
+		return id, err
+	}
+	if t.Close() {
+		s.new.keepObject(k)
+	}
+	return id, nil
 }
 
 // readNames notes what the blobs of a tree are called.

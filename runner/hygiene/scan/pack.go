@@ -59,8 +59,9 @@ func (s *search) newPack(g *gitFile) *pack {
 		s.uncovered(g.place, g.path, "%v", err)
 		return nil
 	}
-	h := s.new.hash("pack")
-	if _, err := io.CopyBuffer(io.MultiWriter(h, &stopper{s}), struct{ io.Reader }{f}, s.scratch); err != nil {
+	// What no entry is made of is compared with the values as well.
+	h, raw := s.new.hash("pack"), s.newText(textOf{place: g.place, path: g.path}, false)
+	if _, err := io.CopyBuffer(io.MultiWriter(h, raw, &stopper{s}), struct{ io.Reader }{f}, s.scratch); err != nil {
 		_ = f.Close()
 		s.uncovered(g.place, g.path, "%v", err)
 		return nil
@@ -72,6 +73,8 @@ func (s *search) newPack(g *gitFile) *pack {
 		g.known, g.clean = true, true
 		return nil
 	}
+	raw.of.key = g.key
+	raw.Close()
 	return s.readPack(g, f)
 }
 
@@ -194,7 +197,9 @@ func (p *pack) visit(blobs bool, do func(plumbing.ObjectType, []byte)) {
 			continue
 		}
 		if e.size > maxObject {
-			p.fail("%v, at %d", errLarge, e.offset)
+			if !blobs || p.first[i] != p.first[i+1] {
+				p.fail("%v, at %d", errLarge, e.offset)
+			}
 			continue
 		}
 		content, err := p.inflate(e)
@@ -203,6 +208,25 @@ func (p *pack) visit(blobs bool, do func(plumbing.ObjectType, []byte)) {
 			continue
 		}
 		p.chain(uint32(i), e.kind, content, do)
+	}
+}
+
+// visitLarge searches the blobs that are too large for the memory, and that
+// nothing else is made from.
+func (p *pack) visitLarge() {
+	for i, e := range p.entries {
+		if e.size <= maxObject || e.kind != plumbing.BlobObject || p.first[i] != p.first[i+1] || p.s.late() {
+			continue
+		}
+		id, err := p.s.largeBlob(p.file, e.size, func(to io.Writer) error { return p.copyEntry(e, to) })
+		switch {
+		case err != nil:
+			p.fail("%v", err)
+		case len(p.byName[id]) > 0:
+			p.fail("%v, at %d", errLarge, e.offset)
+		default:
+			p.done++
+		}
 	}
 }
 
@@ -263,17 +287,22 @@ func (p *pack) kidsOf(i uint32, kind plumbing.ObjectType, content []byte) []uint
 
 // inflate gives what an entry holds.
 func (p *pack) inflate(e packEntry) ([]byte, error) {
-	if _, err := p.scanner.SeekObjectHeader(e.offset); err != nil {
-		return nil, err
-	}
 	var b bytes.Buffer
 	b.Grow(int(min(e.size, 1<<20)))
-	if n, _, err := p.scanner.NextObject(&b); err != nil {
-		return nil, err
-	} else if n != e.size {
-		return nil, errSize
+	err := p.copyEntry(e, &b)
+	return b.Bytes(), err
+}
+
+// copyEntry writes what an entry holds.
+func (p *pack) copyEntry(e packEntry, to io.Writer) error {
+	if _, err := p.scanner.SeekObjectHeader(e.offset); err != nil {
+		return err
 	}
-	return b.Bytes(), nil
+	n, _, err := p.scanner.NextObject(to)
+	if err == nil && n != e.size {
+		err = errSize
+	}
+	return err
 }
 
 // apply makes an object from its base and a delta.

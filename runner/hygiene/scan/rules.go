@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rs/zerolog"
 	"github.com/zricethezav/gitleaks/v8/config"
@@ -71,23 +72,31 @@ func rulesVersion() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// load makes the detector. What a searched file says of the search (a comment
+// detector is made once. What a searched file says of the search (a comment
 // "gitleaks:allow") has no effect, and nothing is logged: a log line could hold
 // what was found.
-func (r *rules) load() {
-	if r.detector != nil {
-		return
-	}
+var detector = sync.OnceValue(func() *detect.Detector {
 	logging.Logger = zerolog.Nop()
-	detector, err := detect.NewDetectorDefaultConfig()
+	d, err := detect.NewDetectorDefaultConfig()
 	if err != nil {
 		panic(fmt.Sprintf("the library's own rules: %v", err)) // they are constant
 	}
-	detector.IgnoreGitleaksAllow = true
-	r.detector, r.seed = detector, maphash.MakeSeed()
+	d.IgnoreGitleaksAllow = true
+	return d
+})
+
+// load makes the rules ready.
+func (r *rules) load() {
+	if r.detector == nil {
+		r.use(detector())
+	}
+}
+
+func (r *rules) use(d *detect.Detector) {
+	r.detector, r.seed = d, maphash.MakeSeed()
 	r.classes, r.clean = map[string]class{}, map[uint64]struct{}{}
-	for _, id := range slices.Sorted(maps.Keys(detector.Config.Rules)) {
-		if rule := detector.Config.Rules[id]; rule.Path != nil {
+	for _, id := range slices.Sorted(maps.Keys(r.detector.Config.Rules)) {
+		if rule := r.detector.Config.Rules[id]; rule.Path != nil {
 			r.byPath = append(r.byPath, rule)
 		}
 	}

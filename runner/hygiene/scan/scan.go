@@ -100,16 +100,27 @@ func Run(in io.Reader, out io.Writer) error {
 	return json.NewEncoder(out).Encode(report)
 }
 
-// find does the search: the files, then the objects of Git, of which the trees
-// come first, since they name the others.
+// find does the search.
 func find(request hygiene.Request, places []place, old *memory) (hygiene.Report, *memory) {
+	s := newSearch(request, places, old)
+	s.run()
+	return s.report, s.new
+}
+
+func newSearch(request hygiene.Request, places []place, old *memory) *search {
 	now := time.Now()
 	s := &search{
 		places: places, began: now, deadline: now.Add(time.Duration(request.Seconds) * time.Second),
 		values: newValues(request.Needles), carried: map[key]bool{}, names: map[objectID]string{}, scratch: make([]byte, blockSize),
 	}
 	s.old, s.new = old.fit(request.Needles.Identity())
-	for i := range places {
+	return s
+}
+
+// run searches the files, then the objects of Git, of which the trees come
+// first, since they name the others.
+func (s *search) run() {
+	for i := range s.places {
 		s.walkPlace(i)
 	}
 	s.readObjects()
@@ -118,7 +129,6 @@ func find(request hygiene.Request, places []place, old *memory) (hygiene.Report,
 		s.new.findings = append(s.new.findings, remembered{h.key, h.finding})
 	}
 	s.summarise()
-	return s.report, s.new
 }
 
 // uncovered notes something that was not searched.

@@ -68,14 +68,15 @@ func (t *text) advance(n int) {
 	t.block = append(t.block[:0], t.block[n:]...)
 }
 
-// Close searches what is left, and files what was found.
-func (t *text) Close() { t.finish(t.block) }
+// Close searches what is left, files what was found, and says whether that is
+// nothing.
+func (t *text) Close() bool { return t.finish(t.block) }
 
 // finish searches data, which is the end of the text, or all of it, and files
 // what was found in it and before. It says whether that is nothing.
 func (t *text) finish(data []byte) bool {
 	t.search(data, len(data))
-	if t.binary {
+	if t.binary && t.ruled {
 		t.s.report.Count.Binary++
 	}
 	for _, f := range t.found {

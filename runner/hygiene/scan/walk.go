@@ -172,11 +172,12 @@ func (s *search) refused(place int, path string, st *unix.Stat_t, err error) {
 // stateKey stands for a file in a state: another file in its place, or a
 // change of it, has another.
 func (s *search) stateKey(place int, path string, st *unix.Stat_t) key {
-	state := make([]byte, 0, 64)
+	state := make([]byte, 0, 256)
 	for _, n := range []int64{int64(st.Dev), int64(st.Ino), st.Size, st.Mtim.Nano(), st.Ctim.Nano()} {
 		state = binary.LittleEndian.AppendUint64(state, uint64(n))
 	}
-	return s.new.key("file", []byte(s.places[place].Name), []byte(path), state)
+	state = append(state, s.places[place].Name...)
+	return s.new.key("file", append(append(state, 0), path...)) // neither has a NUL in it
 }
 
 // remembered says whether a file was searched in this very state, and takes
