@@ -11,6 +11,7 @@ import (
 
 	"github.com/creel-sandbox/creel/integration/testrig"
 	"github.com/creel-sandbox/creel/integration/vault"
+	"github.com/creel-sandbox/creel/runner/api"
 )
 
 // tells is a command that says its values to its gateway, so to this test's
@@ -30,10 +31,10 @@ func TestNoByteOfALeasedCredentialReachesADisk(t *testing.T) {
 	if names, err := os.ReadDir(r.Dir + "/state/leases"); err != nil || len(names) == 0 {
 		t.Errorf("control: the book of leases has %d entries, %v", len(names), err)
 	}
-	r.operator(t, "inspect", r.running(t))
+	r.operator(t, "inspect", r.only(t).ID)
 	r.operator(t, "doctor")
 	r.absent(t, "while it runs", kept, first)
-	r.operator(t, "kill", r.running(t))
+	r.operator(t, "kill", r.only(t).ID)
 	r.absent(t, "when it was killed", kept, first)
 
 	_, second := r.begins(t, gateway)
@@ -96,7 +97,7 @@ func (r *rig) begins(t *testing.T, gateway *net.TCPListener) (kept, token canary
 	if !strings.HasPrefix(string(token), "hvs.") {
 		t.Fatalf("the command has no token")
 	}
-	id := r.running(t)
+	id := r.only(t).ID
 	r.Eventually("what it printed is kept", func() bool { return strings.TrimSpace(r.operator(t, "logs", id)) == redacted })
 	return kept, token
 }
@@ -110,18 +111,18 @@ func ended(t *testing.T, cmd *exec.Cmd, out *strings.Builder) {
 	}
 }
 
-// running is the ID of the one command there is, or is about to be.
-func (r *rig) running(t *testing.T) (id string) {
+// only is the one command there is, or is about to be.
+func (r *rig) only(t *testing.T) (found api.Sandbox) {
 	t.Helper()
 	r.Eventually("a command runs", func() bool {
 		for _, row := range r.list(t) {
 			if row.State == "running" {
-				id = row.ID
+				found = row
 			}
 		}
-		return id != ""
+		return found.ID != ""
 	})
-	return id
+	return found
 }
 
 // absent fails if the disk holds one of the values.
@@ -132,4 +133,42 @@ func (r *rig) absent(t *testing.T, when string, values ...canary) {
 			t.Errorf("%s, the disk holds a credential:\n%s", when, strings.Join(found, "\n"))
 		}
 	}
+}
+
+// TestSandboxThatWaitsHoldsNoneOfWhatWaitsForIt keeps a copy of the memory of a
+// sandbox of the pool, and looks for the token that was made for it by then,
+// once a command has it.
+func TestSandboxThatWaitsHoldsNoneOfWhatWaitsForIt(t *testing.T) {
+	r, gateway := startVault(t)
+	var waiting int
+	r.Eventually("a token waits with a sandbox", func() bool {
+		for _, row := range r.list(t) {
+			if row.State == "warm" && len(row.Leases) == 1 {
+				waiting = row.Pid
+			}
+		}
+		return waiting != 0
+	})
+	before := memories(t, waiting)
+	_, token := r.begins(t, gateway)
+	if pid := r.only(t).Pid; pid != waiting {
+		t.Fatalf("control: the command runs in the sandbox of process %d, not of %d, which waited", pid, waiting)
+	}
+	if found := token.in(memories(t, waiting)); len(found) == 0 {
+		t.Error("control: the token is not found in the memory of the command that has it: the search is blind")
+	}
+	if found := token.in(before); len(found) > 0 {
+		t.Errorf("while it waited, the sandbox held the token: %v", found)
+	}
+	r.operator(t, "kill", r.only(t).ID)
+}
+
+// memories are those of an init and of all processes in its sandbox.
+func memories(t *testing.T, init int) []byte {
+	t.Helper()
+	all := memory(t, init)
+	for _, pid := range sandboxed(t, init) {
+		all = append(all, memory(t, pid)...)
+	}
+	return all
 }
