@@ -73,6 +73,16 @@ func BenchmarkScan(b *testing.B) {
 }
 
 func BenchmarkNewMatcher(b *testing.B) {
+	b.Run("many-lines", func(b *testing.B) {
+		var value strings.Builder
+		for i := 0; value.Len() < maxValue-100; i++ {
+			fmt.Fprintf(&value, "line %d of %x\n", i, i*7919*104729)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			matcher(b, value.String()).Destroy()
+		}
+	})
 	for _, n := range []int{1, 3, 32} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			values := named(benchValues(n)...)

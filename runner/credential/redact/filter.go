@@ -17,7 +17,10 @@ type filter struct {
 	window int
 	// reach is, for each family, how far before its anchor a value may begin.
 	reach [families]int
-	skip  []uint8 // by hash of 3 characters: how far the window can move
+	// skip is by hash of 3 characters how far the window can move; shift makes
+	// the hash as short as the table is.
+	skip  []uint8
+	shift uint8
 	// heads is a hash table of how anchors begin, and mask covers as much of
 	// that as is in a window.
 	heads []head
@@ -54,9 +57,12 @@ const (
 	// slack is how much behind the beginning of a window is read at once.
 	slack = 8
 
-	skipBits  = 14
-	skipShift = 9
-	lower     = 0x2020202020202020 // the bits that tell the case of letters
+	// The table of skips is sparse times as large as what is entered, within
+	// bounds of bits.
+	sparse           = 16
+	fewBits, maxBits = 12, 18
+
+	lower = 0x2020202020202020 // the bits that tell the case of letters
 )
 
 func (f *filter) build(needles []needle) {
@@ -99,7 +105,12 @@ func (f *filter) build(needles []needle) {
 
 // fill enters the anchors into the tables.
 func (f *filter) fill(anchors []anchor) {
-	f.skip = bytes.Repeat([]byte{uint8(f.window - minWindow + 1)}, 1<<skipBits)
+	bits := fewBits
+	for bits < maxBits && 1<<bits < sparse*len(anchors)*(f.window-minWindow+1) {
+		bits++
+	}
+	f.shift = uint8(32 - bits)
+	f.skip = bytes.Repeat([]byte{uint8(f.window - minWindow + 1)}, 1<<bits)
 	size := 4
 	for size < 2*len(anchors) {
 		size *= 2
@@ -112,7 +123,7 @@ func (f *filter) fill(anchors []anchor) {
 		copy(text[:], a.text[:f.window])
 		last := f.window - minWindow
 		for i := range last + 1 {
-			slot := &f.skip[hash(binary.LittleEndian.Uint32(text[i:]))]
+			slot := &f.skip[hash(binary.LittleEndian.Uint32(text[i:]), f.shift)]
 			*slot = min(*slot, uint8(last-i))
 		}
 		h := f.head(binary.LittleEndian.Uint64(text[:]))
@@ -123,9 +134,8 @@ func (f *filter) fill(anchors []anchor) {
 }
 
 // hash takes the lower 3 of 4 bytes.
-func hash(four uint32) int {
-	four = (four | lower&0xffffffff) << 8
-	return int((four ^ four<<skipShift) >> (32 - skipBits))
+func hash(four uint32, shift uint8) int {
+	return int((four | lower&0xffffffff) << 8 * 2654435761 >> (shift & 31))
 }
 
 // head is where one that begins like eight stands in the table; a free place,
@@ -154,14 +164,14 @@ func (f *filter) search(p []byte, hits *[2][]hit) {
 	if f.window == 0 {
 		return
 	}
-	skips := f.skip
+	skips, shift := f.skip, f.shift
 	at := f.window - minWindow        // where the last 3 characters of a window are
 	end := len(p) - slack - minWindow // where they may be
 	half := max(at, end/2)
 	first, second := at, half
 	for first < half && second <= end {
-		skip1 := skips[hash(binary.LittleEndian.Uint32(p[first:]))]
-		skip2 := skips[hash(binary.LittleEndian.Uint32(p[second:]))]
+		skip1 := skips[hash(binary.LittleEndian.Uint32(p[first:]), shift)]
+		skip2 := skips[hash(binary.LittleEndian.Uint32(p[second:]), shift)]
 		if skip1 == 0 {
 			f.check(p, first-at, &hits[0])
 			skip1 = 1
@@ -180,7 +190,7 @@ func (f *filter) search(p []byte, hits *[2][]hit) {
 // searchOn goes on from one place to another.
 func (f *filter) searchOn(p []byte, from, to int, hits *[]hit) {
 	for from <= to {
-		skip := f.skip[hash(binary.LittleEndian.Uint32(p[from:]))]
+		skip := f.skip[hash(binary.LittleEndian.Uint32(p[from:]), f.shift)]
 		if skip == 0 {
 			f.check(p, from-f.window+minWindow, hits)
 			skip = 1

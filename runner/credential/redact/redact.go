@@ -42,7 +42,7 @@
 //
 // # Bounds
 //
-// A Matcher takes at most 64 bytes for each byte of its values, and 64 KiB.
+// A Matcher takes at most 100 bytes for each byte of its values, and 320 KiB.
 // What a Redactor holds back is at most 6 times the longest value. It keeps up
 // to 180 bytes for each byte of what it follows of a value, and up to 24 for
 // each byte of the longest write. Time is linear in the stream, whatever it
@@ -128,7 +128,7 @@ func NewMatcher(values []Value) (*Matcher, error) {
 	for _, n := range m.needles { // after all values: the longer ones
 		m.addLines(n)
 	}
-	m.safeMarks()
+	m.safeMarks(len(values))
 	m.trie.build(m.needles)
 	m.noteFirst()
 	m.filter.build(m.needles)
@@ -198,12 +198,16 @@ func distinct(b []byte) (n int) {
 
 // safeMarks replaces a mark that itself holds a value by one shorter than
 // any.
-func (m *Matcher) safeMarks() {
-	for i := range m.needles {
+func (m *Matcher) safeMarks(values int) {
+	unsafe := make([]bool, values)
+	for _, n := range m.needles[:values] {
 		for _, other := range m.needles {
-			if bytes.Contains(m.needles[i].mark, other.value) {
-				m.needles[i].mark = []byte("[#]")
-			}
+			unsafe[n.number] = unsafe[n.number] || bytes.Contains(n.mark, other.value)
+		}
+	}
+	for i := range m.needles {
+		if unsafe[m.needles[i].number] {
+			m.needles[i].mark = []byte("[#]")
 		}
 	}
 }
