@@ -214,13 +214,18 @@ func TestCommandThatWritesItsCredentialIsFound(t *testing.T) {
 		if warm != "" {
 			r.Stocked("exec-default")
 		}
-		got := r.verify(t, 1, "--", "sh", "-c", `printf %s "$PASSWORD" >/workspace/kept; echo "$TOKEN" >/workspace/gone; rm /workspace/gone`)
+		// What writes it stays, so that there is somebody to name.
+		got := r.verify(t, 1, "--", "sh", "-c", `{ printf %s "$PASSWORD" >kept; echo "$TOKEN" >gone; rm gone; >done; exec sleep 1000; } &
+			until [ -e done ]; do sleep 0.02; done; rm done`)
 		// Where it was, as the command sees it: it is the one that wrote it.
 		if !got.finds("files written on /tmp (tmpfs)", "/workspace/kept") || !got.finds("files written on /tmp (tmpfs)", "/workspace/gone") ||
 			!got.finds("files at rest in /tmp", r.Workspace+"/kept") {
 			t.Errorf("findings %+v", got.Findings)
 		}
 		got = r.verify(t, 1, "--", "sh", "-c", `sh -c 'read _ </dev/null; sleep 1; :' "$TOKEN"; rm kept`)
+		if !strings.HasSuffix(got.Findings[0].Process, ", of the command") {
+			t.Errorf("findings %+v", got.Findings)
+		}
 		// Its child, too, before that becomes sleep.
 		if !got.finds("arguments of processes", "/cmdline") || slices.ContainsFunc(got.Findings, func(f finding) bool { return f.Place != "arguments of processes" }) {
 			t.Errorf("findings %+v", got.Findings)

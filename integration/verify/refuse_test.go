@@ -2,6 +2,8 @@ package verify
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +41,25 @@ func TestWhatCannotBeSearchedIsNoSuccess(t *testing.T) {
 		t.Cleanup(func() { check(t, unix.Unmount("/srv/full", 0)) })
 		if got := r.verify(t, 125); got.state("files written on /srv/full (tmpfs)") != "not-covered" {
 			t.Errorf("report %+v", got)
+		}
+	})
+	t.Run("the control is ended", func(t *testing.T) {
+		got := r.whileItRuns(t, 125, func(string) {
+			files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+			check(t, err)
+			for _, file := range files {
+				line, _ := os.ReadFile(file)
+				var pid int
+				_, err := fmt.Sscanf(file, "/proc/%d/", &pid)
+				if strings.Contains(string(line), "\x00hold-control\x00") {
+					check(t, errors.Join(err, syscall.Kill(pid, syscall.SIGKILL)))
+				}
+			}
+		})
+		for _, place := range []string{"the check itself", "arguments of processes", "environment of processes", "names of Unix sockets", "mounts of all namespaces"} {
+			if got.state(place) != "not-covered" {
+				t.Errorf("%s is %s", place, got.state(place))
+			}
 		}
 	})
 	t.Run("control: nothing is taken away", func(t *testing.T) { r.verify(t, 0) })

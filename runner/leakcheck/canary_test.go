@@ -95,7 +95,7 @@ func TestNoCanaryIsPrinted(t *testing.T) {
 	}
 	n := newNotes(canary, nil)
 	encoded := hex.EncodeToString([]byte(canary))
-	n.leak("p", "/tmp/"+string(canary), "process 1, "+string(canary), seen{hits: []hit{{"as it is", 3}}})
+	n.leak("p", "/tmp/"+string(canary), process{name: "process 1, " + string(canary)}, seen{hits: []hit{{"as it is", 3}}})
 	n.problem("p", "open /tmp/%s", encoded)
 	var r Report
 	n.fill(&r)

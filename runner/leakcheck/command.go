@@ -95,7 +95,7 @@ func (l *listener) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	data := append(l.tail, p...)
-	l.notes.leak(given, "the command's "+l.stream, "", l.sought.in(data))
+	l.notes.leak(given, "the command's "+l.stream, process{}, l.sought.in(data))
 	for text, act := range l.want {
 		if bytes.Contains(data, []byte(text)) {
 			act()

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -89,6 +90,8 @@ func mapControl(path string, content []byte) error {
 type holder struct {
 	cmd *exec.Cmd
 	in  io.Closer
+	// ended waits for its end, once.
+	ended func() error
 }
 
 // startHolder starts a program that calls Hold, and returns once it holds.
@@ -104,7 +107,7 @@ func startHolder(argv []string, control Canary) (*holder, error) {
 	if err := errors.Join(inErr, err, cmd.Start()); err != nil {
 		return nil, fmt.Errorf("start control: %w", err)
 	}
-	h := &holder{cmd, in}
+	h := &holder{cmd, in, sync.OnceValue(cmd.Wait)}
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "held\n" {
 		return nil, fmt.Errorf("start control: it does not hold: %w", errors.Join(err, h.close(), errors.New(strings.TrimSpace(said.String()))))
 	}
@@ -114,11 +117,11 @@ func startHolder(argv []string, control Canary) (*holder, error) {
 // pid is the process's.
 func (h *holder) pid() int { return h.cmd.Process.Pid }
 
-// close ends it. Where this process is killed instead, the end of its pipe
+// close ends it; it may be called again. Where this process is killed instead, the end of its pipe
 // does the same.
 func (h *holder) close() error {
 	h.in.Close()
-	if err := h.cmd.Wait(); err != nil {
+	if err := h.ended(); err != nil {
 		return fmt.Errorf("end control: %w", err)
 	}
 	return nil

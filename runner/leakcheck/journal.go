@@ -48,7 +48,7 @@ func lookAtJournal(ctx context.Context, n *notes, s *sought, control Canary, sin
 	}
 	found, err := s.read(out, maxFile)
 	out.Close() // where it was too long, so that journalctl ends
-	n.leak(journalPlace, "the journal, as journalctl --output=export", "", found)
+	n.leak(journalPlace, "the journal, as journalctl --output=export", process{}, found)
 	n.searched(journalPlace, int(found.size))
 	if found.control {
 		n.found(journalPlace, record)

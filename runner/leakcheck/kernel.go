@@ -84,7 +84,7 @@ func (k *kernel) lookAtNamespaces(control string) {
 func (k *kernel) data(place, where, control string, data []byte) {
 	found := k.sought.in(data)
 	k.notes.searched(place, 1)
-	k.notes.leak(place, where, "", found)
+	k.notes.leak(place, where, process{}, found)
 	if found.control {
 		k.notes.found(place, control)
 	}
@@ -172,7 +172,7 @@ func (k *kernel) lookAtTrace(control string) {
 			found, err = k.sought.read(file, maxFile)
 			err = errors.Join(err, file.Close())
 			k.notes.searched(kernelTrace, 1)
-			k.notes.leak(kernelTrace, path, "", found)
+			k.notes.leak(kernelTrace, path, process{}, found)
 			if found.control {
 				k.notes.found(kernelTrace, control)
 			}

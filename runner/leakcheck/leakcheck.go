@@ -16,6 +16,7 @@ var limits = []string{
 	"what is encoded, compressed or encrypted otherwise than in base64 or hex",
 	"what was written into a file and overwritten there before it could be read",
 	"what was written only by a mapping that is gone since, into a file that is not in one of the places at rest; --raw finds most of it",
+	"names of files that were gone before their directory was listed, or are outside of the places at rest",
 	"file systems that neither this process, creeld nor the engine has mounted, such as those of other containers, and those that are mounted while it runs",
 	"what is written to a disk but not by a file system: swap, a raw device, a disk's or a machine's own cache; other hosts",
 	"processes that came and went between two looks at the list of processes",

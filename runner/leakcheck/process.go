@@ -20,6 +20,28 @@ const (
 	swapped       = "swap"
 )
 
+// process is one that a finding names. The zero process is nobody.
+type process struct {
+	name  string
+	space string // its PID namespace, as the kernel names it; empty, it is gone
+}
+
+func processOf(pid int) process {
+	p := process{name: fmt.Sprintf("process %d, gone", pid), space: pidNamespace(pid)}
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
+		p.name = fmt.Sprintf("process %d, %s", pid, strings.TrimSpace(string(comm)))
+	}
+	return p
+}
+
+func pidNamespace(pid int) string {
+	name, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
 // processes are all that the host has, and what they may hold.
 type processes struct {
 	notes  *notes
@@ -100,29 +122,27 @@ func (p *processes) file(pid int, name, place, control string) {
 	switch {
 	case place == environments && p.space == "":
 		// The check was ended before it could ask.
-		p.notes.problem(place, "%s has the canary, and it is not known whether it is the command", processName(int32(pid)))
+		p.notes.problem(place, "%s has the canary, and it is not known whether it is the command", processOf(pid).name)
 		return
 	case place == environments && p.ofCommand(pid):
 		p.holders++
 		return
 	}
-	p.notes.leak(place, path, processName(int32(pid)), found)
+	p.notes.leak(place, path, processOf(pid), found)
 }
 
 // ofCommand reports whether a process is one that the command is or has
 // started: one in the sandbox, but not creel-init.
 func (p *processes) ofCommand(pid int) bool {
-	space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
-	return err == nil && space == p.space && pid != p.init
+	return p.space != "" && pidNamespace(pid) == p.space && pid != p.init
 }
 
 // enter says which sandbox is the command's.
 func (p *processes) enter(init int) error {
-	space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", init))
-	if err != nil {
-		return fmt.Errorf("find sandbox: %w", err)
+	p.init, p.space = init, pidNamespace(init)
+	if p.space == "" {
+		return fmt.Errorf("find sandbox: its process %d is gone", init)
 	}
-	p.init, p.space = init, space
 	return nil
 }
 
@@ -172,7 +192,9 @@ func (p *processes) descriptor(pid int, path, control string, searched map[ident
 		return // it has been closed, or the process is gone
 	}
 	found := p.sought.in([]byte(name))
-	p.notes.leak(namesOfFiles, path, processName(int32(pid)), found)
+	if len(found.hits) > 0 {
+		p.notes.leak(namesOfFiles, path, processOf(pid), found)
+	}
 	p.notes.searched(namesOfFiles, 1)
 	if found.control && pid == p.hold {
 		p.notes.found(namesOfFiles, control)
@@ -205,7 +227,9 @@ func (p *processes) content(pid int, path, name, place, control string, searched
 	defer file.Close()
 	found, err := p.sought.file(file, maxFile)
 	p.notes.searched(place, 1)
-	p.notes.leak(place, path+" → "+name, processName(int32(pid)), found)
+	if len(found.hits) > 0 {
+		p.notes.leak(place, path+" → "+name, processOf(pid), found)
+	}
 	if found.control && pid == p.hold {
 		p.notes.found(place, control)
 	}
@@ -225,7 +249,7 @@ func sharedAndWritable(pid int) (map[string]string, error) {
 	for line := range strings.Lines(string(maps)) {
 		// 7f12-7f34 rw-s 00000000 08:02 135522    /usr/bin/dbus-daemon (proc(5))
 		fields := strings.Fields(line)
-		if len(fields) < 6 || !strings.HasPrefix(fields[1], "rw") || fields[1][3] != 's' {
+		if len(fields) < 6 || !strings.HasPrefix(fields[1], "rw") || !strings.HasSuffix(fields[1], "s") {
 			continue
 		}
 		name := strings.Join(fields[5:], " ")
@@ -270,7 +294,7 @@ func (p *processes) lookAtSwap() {
 		_, rest, ok := strings.Cut(string(status), "\nVmSwap:")
 		amount, _, _ := strings.Cut(rest, "\n")
 		if ok && strings.TrimSpace(amount) != "0 kB" {
-			p.notes.problem(swapped, "%s has %s there, which cannot be searched", processName(int32(pid)), strings.TrimSpace(amount))
+			p.notes.problem(swapped, "%s has %s there, which cannot be searched", processOf(pid).name, strings.TrimSpace(amount))
 		}
 	}
 }

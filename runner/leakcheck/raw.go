@@ -51,7 +51,7 @@ func (c *check) lookAtDevice(ctx context.Context, device string) {
 	defer raw.close()
 	found, err := c.kernel.sought.read(raw, maxDevice)
 	c.notes.searched(place, int(found.size))
-	c.notes.leak(place, device, "", found)
+	c.notes.leak(place, device, process{}, found)
 	if found.control {
 		c.notes.found(place, rawControl)
 	}

@@ -68,6 +68,8 @@ type notes struct {
 	order    []string
 	places   map[string]*note
 	findings []Finding
+	spaces   []string // the PID namespace of the process of each finding
+	command  string   // that of the command, once it is known
 	known    map[Finding]bool
 }
 
@@ -160,7 +162,7 @@ func (n *notes) safe(text string) string {
 }
 
 // leak notes an occurrence of the canary for each form that was seen.
-func (n *notes) leak(place, where, process string, found seen) {
+func (n *notes) leak(place, where string, by process, found seen) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, h := range found.hits {
@@ -170,8 +172,8 @@ func (n *notes) leak(place, where, process string, found seen) {
 			continue
 		}
 		n.known[key] = true
-		key.Offset, key.Process = h.offset, n.safe(process)
-		n.findings = append(n.findings, key)
+		key.Offset, key.Process = h.offset, n.safe(by.name)
+		n.findings, n.spaces = append(n.findings, key), append(n.spaces, by.space)
 	}
 }
 
@@ -180,6 +182,13 @@ func (n *notes) leftOut(place string) bool {
 	return slices.ContainsFunc(n.except, func(e string) bool {
 		return place == e || strings.HasPrefix(e, "/") && strings.HasPrefix(place, strings.TrimSuffix(e, "/")+"/")
 	})
+}
+
+// ofCommand says which PID namespace is the command's.
+func (n *notes) ofCommand(space string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.command = space
 }
 
 // fill puts everything into a report, and gives the verdict.
@@ -197,8 +206,11 @@ func (n *notes) fill(r *Report) {
 		}
 		r.Places = append(r.Places, place)
 	}
-	if len(r.Findings) > 0 {
+	for i := range r.Findings {
 		r.Verdict = Leak
+		if n.command != "" && n.spaces[i] == n.command {
+			r.Findings[i].Process += ", of the command"
+		}
 	}
 }
 

@@ -23,10 +23,10 @@ func TestVerdictIsCleanOnlyWhereEveryControlWasFound(t *testing.T) {
 		"a problem":     {func(n *notes) { n.problem("a", "open %s: %v", "x", "refused") }, Unknown, Place{"a", NotCovered, "open x: refused"}},
 		"no such place": {func(n *notes) { n.expect("a", "files", "again"); n.absent("a", "none") }, Clean, Place{"a", Absent, "none"}},
 		"left out":      {func(n *notes) { n.expect("a", "files", "again"); n.leaveOut("a") }, Clean, Place{"a", LeftOut, "by --except"}},
-		"a leak":        {func(n *notes) { n.leak("a", "w", "", seen{hits: []hit{{"f", 0}}}) }, Leak, Place{"a", Covered, "3 files"}},
+		"a leak":        {func(n *notes) { n.leak("a", "w", process{}, seen{hits: []hit{{"f", 0}}}) }, Leak, Place{"a", Covered, "3 files"}},
 		"a leak, and one not found": {func(n *notes) {
 			n.expect("a", "files", "again")
-			n.leak("a", "w", "", seen{hits: []hit{{"f", 0}}})
+			n.leak("a", "w", process{}, seen{hits: []hit{{"f", 0}}})
 		}, Leak, Place{"a", NotCovered, "the control was not found: again"}},
 	} {
 		n := newNotes(NewCanary(), nil)
@@ -44,8 +44,8 @@ func TestReportIsBounded(t *testing.T) {
 	n := newNotes(NewCanary(), nil)
 	for i := range 10 * maxFindings {
 		found := seen{hits: []hit{{"f", int64(i)}}}
-		n.leak("a", fmt.Sprint(i), "", found)
-		n.leak("b", "always the same", fmt.Sprint(i), found)
+		n.leak("a", fmt.Sprint(i), process{}, found)
+		n.leak("b", "always the same", process{name: fmt.Sprint(i)}, found)
 		n.problem("a", "%d", i)
 	}
 	var r Report

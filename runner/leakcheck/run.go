@@ -79,7 +79,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 }
 
-func run(ctx context.Context, o Options) (_ *Report, err error) {
+func run(ctx context.Context, o Options) (*Report, error) {
+	var err error
 	c := &check{Options: o, canary: NewCanary(), control: NewCanary(), since: time.Now().Add(-clockSlack)}
 	c.notes = newNotes(c.canary, o.Except)
 	if c.where, err = o.Client.Places(ctx, o.Policy); err != nil {
@@ -91,14 +92,16 @@ func run(ctx context.Context, o Options) (_ *Report, err error) {
 	if c.holder, err = startHolder(o.Hold, c.control); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, c.holder.close()) }()
+	defer c.holder.close()
 	c.procs = &processes{notes: c.notes, sought: newSought(c.canary, c.control), supervisor: c.where.Pid, hold: c.holder.pid()}
 	c.kernel = &kernel{notes: c.notes, sought: newSought(c.canary, c.control), control: c.control, hold: c.holder.pid()}
 	if err := c.startWatch(ctx); err != nil {
 		return nil, err
 	}
 	result, err := c.plant(ctx)
-	err = errors.Join(err, c.watch.close())
+	if endErr := errors.Join(c.watch.close(), c.holder.close()); endErr != nil {
+		c.notes.problem(theCheck, "%v", endErr)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +196,7 @@ func (c *check) plant(ctx context.Context) (*api.Result, error) {
 	searchErr := c.whileItRuns(ctx, run)
 	run.release()
 	<-run.ended
-	if run.err != nil && c.sandbox == "" {
+	if run.err != nil && c.sandbox == "" && !brokenOff(ctx, run.err) {
 		return nil, run.err
 	}
 	if err := errors.Join(searchErr, run.err); err != nil {
@@ -214,6 +217,12 @@ func (c *check) plant(ctx context.Context) (*api.Result, error) {
 	return run.result, nil
 }
 
+// brokenOff says that a command may have run though nobody was told that it did.
+func brokenOff(ctx context.Context, err error) bool {
+	var known *api.Error
+	return ctx.Err() != nil || errors.As(err, &known) && known.Code == api.CodeLost
+}
+
 // planted is the place of what shows that there was something to be found.
 const planted = "environment of the command"
 
@@ -229,7 +238,11 @@ func (c *check) whileItRuns(ctx context.Context, run *command) error {
 	select {
 	case c.sandbox = <-run.started:
 	case <-run.ended:
-		return nil // it says why
+		select {
+		case c.sandbox = <-run.started: // it had been, too
+		default:
+			return nil // it says why
+		}
 	}
 	inspected, err := c.Client.Inspect(ctx, c.sandbox)
 	if err != nil {
@@ -239,6 +252,7 @@ func (c *check) whileItRuns(ctx context.Context, run *command) error {
 	if err := c.procs.enter(inspected.Sandbox.Pid); err != nil {
 		return err
 	}
+	c.notes.ofCommand(c.procs.space)
 	timer := time.NewTicker(again)
 	defer timer.Stop()
 	for waiting := true; waiting; {
@@ -301,7 +315,7 @@ func (c *check) ask(ctx context.Context, when string, ended bool) {
 			continue
 		}
 		c.notes.searched(given, 1)
-		c.notes.leak(given, name+" "+when, "", c.kernel.sought.in(text))
+		c.notes.leak(given, name+" "+when, process{}, c.kernel.sought.in(text))
 		if name == "creel logs" && string(text) != `""` && !strings.Contains(string(text), "[redacted:") {
 			c.notes.problem(given, "%s %s does not have what was redacted", name, when)
 		}

@@ -166,6 +166,6 @@ func (w *walk) file(dir int, name, path string) {
 }
 
 func (w *walk) search(path, what string, found seen) {
-	w.notes.leak(w.place, what+path, "", found)
+	w.notes.leak(w.place, what+path, process{}, found)
 	w.control = w.control || found.control
 }

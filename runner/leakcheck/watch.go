@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -49,9 +48,9 @@ const deletedFile = "a file that was deleted at once"
 // written is a file that was written to and not searched since.
 type written struct {
 	file  *os.File
-	pid   int32
 	since time.Time
 	size  int64
+	by    process // who was seen to write it first, and may be gone soon
 	// closed says that its writer has, so that it may be deleted any time.
 	closed bool
 }
@@ -195,7 +194,7 @@ func (w *watch) note(file *os.File, pid int32, closed bool) {
 	}
 	known := w.pending[id]
 	if known == nil {
-		known = &written{file: file, pid: pid, since: time.Now()}
+		known = &written{file: file, since: time.Now(), by: processOf(int(pid))}
 		w.pending[id] = known
 	} else {
 		file.Close()
@@ -235,13 +234,12 @@ func (w *watch) examine(id identity, f *written) {
 	if w.notes.leftOut(path) {
 		return
 	}
-	process := processName(f.pid)
 	found, err := w.sought.file(f.file, maxFile)
 	place := anyWritten
 	if s := w.devices[id.dev]; s != nil { // else it is on a subvolume of btrfs
 		place = s.place()
 	}
-	w.notes.leak(place, path, process, found)
+	w.notes.leak(place, path, f.by, found)
 	w.notes.searched(place, 1)
 	if err != nil {
 		w.notes.problem(place, "%s: %v; --except leaves it out", path, err)
@@ -254,13 +252,4 @@ func (w *watch) examine(id identity, f *written) {
 			delete(w.controls, id)
 		}
 	}
-}
-
-// processName is what a process is called, for a finding.
-func processName(pid int32) string {
-	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	if err != nil {
-		return fmt.Sprintf("process %d, gone", pid)
-	}
-	return fmt.Sprintf("process %d, %s", pid, strings.TrimSpace(string(comm)))
 }
