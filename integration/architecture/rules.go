@@ -107,6 +107,11 @@ var ImportBans = []ImportBan{
 		Reason: "what opens secrets is in one place, which never keeps a key",
 	},
 	{
+		Not:    []string{"net/http/pprof", "runtime/pprof", "runtime/trace", "runtime/coverage", "expvar"},
+		Except: []Exception{{"integration", "measures; it holds no credential"}},
+		Reason: "what shows the inside of a running process shows its memory, where credentials are",
+	},
+	{
 		Not:    []string{"github.com/seccomp/libseccomp-golang", "C"},
 		Except: []Exception{{"runner/seccomp", "libseccomp compiles the filters, in creeld only"}},
 		Reason: "cgo elsewhere would make creel slow to start and creel-init depend on a libc in the sandbox",
@@ -148,6 +153,11 @@ var CallBans = []CallBan{
 			{"integration", "tests start the real things"},
 		},
 		Reason: "a second way to start a process is a way around the sandbox (GHSA-474h-prjg-mmw3)",
+	},
+	{
+		From:   []string{"cmd", "policy", "profiles", "runner"},
+		Calls:  []string{"runtime/debug.WriteHeapDump", "runtime/debug.SetTraceback", "runtime/debug.SetCrashOutput"},
+		Reason: "a dump of the heap, or a crash that tells more than Go's own, is written where it stays",
 	},
 	{
 		Calls: []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.ExpandEnv",
@@ -204,6 +214,11 @@ var BinaryRules = []BinaryRule{
 			"github.com/klauspost/compress", "archive/zip", "github.com/zricethezav", "github.com/go-git",
 		},
 		Reason: "it has privilege and secrets: it finds images, and never reads what a registry, an archive or a workspace says",
+	},
+	{
+		Package: Module + "/cmd/creeld",
+		Not:     []string{"net/http/pprof", "runtime/pprof", "runtime/trace", "expvar"},
+		Reason:  "a library must not open what shows its memory either",
 	},
 	{
 		Package: Module + "/cmd/creel-image",

@@ -44,10 +44,25 @@ func TestCredentialIsInNoOtherProcess(t *testing.T) {
 			for _, pid := range append(command, b.pid, r.Pid()) {
 				strangersCannotRead(t, pid)
 			}
+			r.anotherSandboxCannotRead(t)
 			r.operator(t, "kill", b.id)
 			b.ends(t, 137)
 		})
 	}
+}
+
+// anotherSandboxCannotRead has a command of the same user, but without
+// credentials, read the environment of every process that it can find.
+func (r *rig) anotherSandboxCannotRead(t *testing.T) {
+	t.Helper()
+	r.WritePolicy("plain", r.PolicyText("plain", ""))
+	r.Reload()
+	own := string(newCanary())
+	got := r.Run(r.prepare([]string{"--policy", "plain", "-e", "OWN=" + own}, "sh", "-c", "cat /proc/[0-9]*/environ"))
+	if !strings.Contains(got.Stdout, "OWN="+own) {
+		t.Errorf("control: a command does not find its own environment: %q %s", got.Stdout, got.Stderr)
+	}
+	r.canary.absent(t, "what another sandbox of the same user reads", got.Stdout)
 }
 
 // sandboxed lists the processes in the PID namespace of an init, without it.

@@ -33,6 +33,7 @@ func TestNoByteOfALeasedCredentialReachesADisk(t *testing.T) {
 	}
 	r.operator(t, "inspect", r.only(t).ID)
 	r.operator(t, "doctor")
+	coreTellsNothing(t, "creeld, which talks to the vault", r.Pid(), kept, first)
 	r.absent(t, "while it runs", kept, first)
 	r.operator(t, "kill", r.only(t).ID)
 	r.absent(t, "when it was killed", kept, first)

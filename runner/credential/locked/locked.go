@@ -37,6 +37,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -47,14 +48,14 @@ import (
 // sandboxes with some credentials each and the buffers of what they print.
 const Limit = 256 << 20
 
-// Buffers of up to largest bytes are slots of a power of two in a region that
-// others share; a slot keeps its place for the next buffer. A larger one has
-// pages of its own, which are unmapped when it is freed.
+// Buffers of up to largest bytes are slots, of a power of two, in a region of
+// slots of their size; a slot keeps its place for the next buffer. A larger one
+// has pages of its own, which are unmapped when it is freed.
 const (
-	smallest   = 64
-	largest    = 1 << lastClass
-	lastClass  = 16
-	regionSize = 4 * largest
+	smallest  = 64
+	largest   = 1 << lastClass
+	lastClass = 18
+	minRegion = 64 << 10
 )
 
 // Buffer is a piece of locked memory, of one owner at a time.
@@ -105,6 +106,17 @@ func Copy(b []byte) (*Buffer, error) {
 	return buffer, nil
 }
 
+// Slice gives n zero values of a type, and the buffer that they are in. The
+// type must hold no pointer: the garbage collector does not look there.
+func Slice[T any](n int) ([]T, *Buffer, error) {
+	var one T
+	buffer, err := New(n * int(unsafe.Sizeof(one)))
+	if err != nil {
+		return nil, nil, err
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(buffer.bytes))), n), buffer, nil
+}
+
 // Move copies from into to, of which it returns how many bytes, and leaves none
 // of them in registers.
 func Move(to, from []byte) int {
@@ -119,11 +131,12 @@ func take(size int) ([]byte, error) {
 	}
 	class := classOf(size)
 	if len(pool.free[class]) == 0 {
-		region, err := lockPages(regionSize)
+		slotSize := 1 << class
+		region, err := lockPages(max(minRegion, slotSize))
 		if err != nil {
 			return nil, err
 		}
-		for slot := range slices.Chunk(region, 1<<class) {
+		for slot := range slices.Chunk(region, slotSize) {
 			pool.free[class] = append(pool.free[class], slot)
 		}
 	}

@@ -138,6 +138,27 @@ func TestBuffersDoNotOverlap(t *testing.T) {
 	}
 }
 
+func TestSliceIsInItsBuffer(t *testing.T) {
+	type pair struct {
+		number uint64
+		char   byte
+	}
+	for _, n := range []int{0, 1, 3, 10000} {
+		pairs, b, err := Slice[pair](n)
+		check(t, err)
+		if len(pairs) != n || len(b.Bytes()) != 16*n {
+			t.Errorf("%d pairs in %d bytes, want %d in %d", len(pairs), len(b.Bytes()), n, 16*n)
+		}
+		for i := range pairs {
+			pairs[i] = pair{uint64(i), 'x'}
+		}
+		if got := bytes.Count(b.Bytes(), []byte("x")); n < 100 && got != n {
+			t.Errorf("the buffer of %d pairs has %d of their characters", n, got)
+		}
+		b.Free()
+	}
+}
+
 func TestLargeBufferGivesItsPagesBack(t *testing.T) {
 	before := pool.mapped
 	b, err := New(3 << 20)
@@ -192,7 +213,7 @@ func TestMoreThanTheLimitIsRefused(t *testing.T) {
 
 // lockWithALowLimit is another process, which may lock one region and no more.
 func lockWithALowLimit() {
-	limit := unix.Rlimit{Cur: regionSize, Max: regionSize}
+	limit := unix.Rlimit{Cur: minRegion, Max: minRegion}
 	if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
 		fmt.Println(err)
 	}

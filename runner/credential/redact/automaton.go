@@ -1,10 +1,13 @@
 package redact
 
+import "github.com/creel-sandbox/creel/runner/credential/locked"
+
 // automaton finds several needles in a sequence of bytes: that of Aho and
 // Corasick (CACM 18(6), 1975).
 type automaton struct {
-	nodes []node      // 0 is the root
-	root  [256]uint32 // the root's children
+	nodes  []node // 0 is the root; in memory, since together they spell the needles
+	memory *locked.Buffer
+	root   [256]uint32 // the root's children
 }
 
 // node is one prefix of a needle. Children are a list, since all but a few
@@ -19,16 +22,22 @@ type node struct {
 	char           byte
 }
 
-func (a *automaton) build(needles []needle) {
+// build fails where there is no more locked memory.
+func (a *automaton) build(needles []needle) error {
 	size := 1
 	for _, n := range needles {
 		size += len(n.value)
 	}
-	a.nodes = make([]node, 1, size) // never moved, so that destroy reaches all of it
+	nodes, memory, err := locked.Slice[node](size)
+	if err != nil {
+		return err
+	}
+	a.nodes, a.memory = nodes[:1], memory // never more than size
 	for i := range needles {
 		a.insert(uint32(i), needles[i])
 	}
 	a.link()
+	return nil
 }
 
 // insert adds the prefixes of one needle.
@@ -108,7 +117,7 @@ func (a *automaton) step(at uint32, char byte) uint32 {
 }
 
 func (a *automaton) destroy() {
-	clear(a.nodes)
+	a.memory.Free()
 	clear(a.root[:])
 	a.nodes = nil
 }

@@ -1,7 +1,7 @@
 // Package redact takes secret values out of a stream of output: as they are,
 // and as the usual tools encode them.
 //
-// It imports the standard library only. It never passes on a value, never
+// It imports locked and the standard library. It never passes on a value, never
 // keeps one in another place than a Matcher, whose Destroy wipes it, and never
 // tells more of one in an error than its length.
 //
@@ -76,7 +76,8 @@ type Value struct {
 
 // Matcher knows the values. It does not change once made, so any number of
 // Redactors may share it. What it holds spells the values, one character in a
-// node, until Destroy.
+// node, until Destroy; that is in locked memory, but for up to 8 characters of
+// how each way to write a value begins.
 type Matcher struct {
 	needles []needle
 	trie    automaton
@@ -129,7 +130,9 @@ func NewMatcher(values []Value) (*Matcher, error) {
 		m.addLines(n)
 	}
 	m.safeMarks(len(values))
-	m.trie.build(m.needles)
+	if err := m.trie.build(m.needles); err != nil {
+		return nil, fmt.Errorf("redact: %w", err)
+	}
 	m.noteFirst()
 	m.filter.build(m.needles)
 	for i := range m.needles {

@@ -26,6 +26,7 @@ func matcher(t testing.TB, values ...string) *Matcher {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(m.Destroy)
 	return m
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/creel-sandbox/creel/runner/registers"
 )
 
 var (
@@ -125,6 +127,7 @@ func notBegun(err error) bool {
 
 // repeat asks again while that makes sense and ctx has time.
 func repeat(ctx context.Context, sensible func(error) bool, request func() (*api.Secret, error)) (*api.Secret, error) {
+	defer registers.Clear() // what the library decoded went through them
 	for _, wait := range waits {
 		secret, err := request()
 		if err == nil || !sensible(err) {

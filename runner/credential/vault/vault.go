@@ -3,7 +3,8 @@
 // engine that returns a lease, and auth/token/create). It is the one client of
 // that API.
 //
-// It imports credential, boottime, the standard library and github.com/hashicorp/vault/api.
+// It imports credential, boottime, registers, the standard library and
+// github.com/hashicorp/vault/api.
 // It never writes to a disk, reads no environment variable that would send it
 // elsewhere (a proxy, VAULT_ADDR, VAULT_TOKEN), follows no redirect, and quotes
 // in an error no word of a server that could be a value.
