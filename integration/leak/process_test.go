@@ -44,10 +44,38 @@ func TestCredentialIsInNoOtherProcess(t *testing.T) {
 			for _, pid := range append(command, b.pid, r.Pid()) {
 				strangersCannotRead(t, pid)
 			}
+			onlyTracersCanRead(t, r.Pid())
 			r.anotherSandboxCannotRead(t)
 			r.operator(t, "kill", b.id)
 			b.ends(t, 137)
 		})
+	}
+}
+
+// onlyTracersCanRead has a root that has lost CAP_SYS_PTRACE open the memory of
+// a process, and that of one which has lost it too (ptrace(2), ptrace access
+// mode checking).
+func onlyTracersCanRead(t *testing.T, pid int) {
+	t.Helper()
+	lesser := func(command ...string) *exec.Cmd {
+		return exec.Command("setpriv", append([]string{"--bounding-set=-sys_ptrace"}, command...)...)
+	}
+	open := func(pid int) ([]byte, error) {
+		return lesser("sh", "-c", fmt.Sprintf(": </proc/%d/mem", pid)).CombinedOutput()
+	}
+	other := lesser("sh", "-c", "echo; exec sleep 1000")
+	stdout, err := other.StdoutPipe()
+	check(t, err)
+	check(t, other.Start())
+	defer func() { _ = other.Wait() }() // says "killed"
+	defer other.Process.Kill()
+	_, err = stdout.Read(make([]byte, 1)) // by now it has lost it
+	check(t, err)
+	if out, err := open(other.Process.Pid); err != nil {
+		t.Errorf("control: a process of the same kind cannot be opened: %v: %s", err, out)
+	}
+	if out, err := open(pid); err == nil || !strings.Contains(string(out), "Permission denied") {
+		t.Errorf("root without CAP_SYS_PTRACE opens the memory of process %d: %v: %s", pid, err, out)
 	}
 }
 

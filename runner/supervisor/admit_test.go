@@ -11,8 +11,6 @@ import (
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
-	"github.com/creel-sandbox/creel/runner/credential"
-	"github.com/creel-sandbox/creel/runner/credential/locked"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
@@ -186,32 +184,6 @@ func TestEnvironmentPrecedence(t *testing.T) {
 	want := "USER=openclaw|LOGNAME=openclaw|LANG=C|HOME=/policy|EMPTY=|PATH=/caller|A=2=3"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
-func TestCredentialsOfAJobAreInLockedMemoryUntilTheyAreSent(t *testing.T) {
-	before := locked.InUse()
-	secrets := []credential.Resolved{{Env: "TOKEN", Secret: credential.NewSecret([]byte("secret-value"))},
-		{Env: "OTHER", Secret: credential.NewSecret([]byte("other-value"))}}
-	all, err := newEntries(secrets)
-	check(t, err)
-	list := all.strings()
-	if got := string(bytes.Join(list, []byte("|"))); got != "TOKEN=secret-value|OTHER=other-value" {
-		t.Errorf("got %s", got)
-	}
-	frame, err := lockedMemory(1000)
-	check(t, err)
-	if got, want := locked.InUse()-before, len("secret-value"+"other-value")*2+len("TOKEN="+"OTHER=")+1000; got != want || len(frame.Bytes) != 1000 {
-		t.Errorf("%d bytes of locked memory are in use, want %d", got, want)
-	}
-	frame.Free()
-	all.free()
-	credential.DestroyAll(secrets)
-	if got := locked.InUse(); got != before {
-		t.Errorf("%d bytes are still in use, want %d", got, before)
-	}
-	if joined := string(bytes.Join(list, nil)); strings.Trim(joined, "\x00") != "" {
-		t.Errorf("what was freed still holds %q", joined)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/credential/locked"
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/server"
 )
@@ -54,7 +55,7 @@ func TestFailureInAnyStepUnwindsTheOthers(t *testing.T) {
 	}
 	original := launchSteps
 	t.Cleanup(func() { launchSteps = original })
-	before := descriptors(t)
+	before, locks := descriptors(t), locked.InUse()
 	for failing, step := range original {
 		for _, late := range []bool{false, true} {
 			var undone []string
@@ -78,6 +79,7 @@ func TestFailureInAnyStepUnwindsTheOthers(t *testing.T) {
 		}
 	}
 	r.eventually("its descriptors are closed", func() bool { return descriptors(t) <= before })
+	r.eventually("its locked memory is free", func() bool { return locked.InUse() <= locks })
 	launchSteps = original
 	if c := r.run("true"); c.err != nil {
 		t.Errorf("control: %v", c.err)
