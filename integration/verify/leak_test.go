@@ -86,6 +86,13 @@ var leaks = []struct {
 	{"a file that stays", "files at rest in /run", "/run/kept", "as it is", func(t *testing.T, value string) {
 		put(t, "/run/kept", value)
 	}},
+	{"a file in a directory that is a link", "files at rest in /var/lib/systemd/coredump", "/srv/cores/core", "as it is", func(t *testing.T, value string) {
+		check(t, os.MkdirAll("/var/lib/systemd", 0o755))
+		check(t, os.MkdirAll("/srv/cores", 0o755))
+		check(t, os.Symlink("/srv/cores", "/var/lib/systemd/coredump"))
+		t.Cleanup(func() { check(t, os.Remove("/var/lib/systemd/coredump")) })
+		put(t, "/srv/cores/core", value)
+	}},
 	{"the name of a file", "files at rest in /var/tmp", "the name of /var/tmp/[canary]", "as it is", func(t *testing.T, value string) {
 		put(t, "/var/tmp/"+value[:canaryLength], "")
 	}},

@@ -2,6 +2,7 @@ package leakcheck
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
@@ -58,6 +59,7 @@ func (c Canary) Forms() []Form {
 // sought is what is searched for: the canary in all its forms, and the
 // control as it is.
 type sought struct {
+	ctx     context.Context // once it has ended, nothing more is read
 	canary  []Form
 	control []byte
 	// blocks has a bit for each hash of blockSize bytes of any of these texts.
@@ -73,8 +75,8 @@ type sought struct {
 
 const blockSize = 8
 
-func newSought(canary, control Canary) *sought {
-	s := &sought{canary: canary.Forms(), control: []byte(control), stride: longestForm}
+func newSought(ctx context.Context, canary, control Canary) *sought {
+	s := &sought{ctx: ctx, canary: canary.Forms(), control: []byte(control), stride: longestForm}
 	for _, f := range append(s.canary, Form{Text: s.control}) {
 		s.stride = min(s.stride, len(f.Text)-blockSize+1)
 		for i := range len(f.Text) - blockSize + 1 {
@@ -198,6 +200,8 @@ func (s *sought) stream(found *seen, from io.Reader, base, limit int64) error {
 			kept = tail
 		}
 		switch {
+		case s.ctx.Err() != nil:
+			return fmt.Errorf("it was not searched to its end: %w", context.Cause(s.ctx))
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:

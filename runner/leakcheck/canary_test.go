@@ -2,6 +2,7 @@ package leakcheck
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -18,7 +19,7 @@ import (
 // edge of the pieces that a file is read in.
 func TestCanaryIsFoundInEveryFormWhereverItIs(t *testing.T) {
 	canary, control := NewCanary(), NewCanary()
-	s := newSought(canary, control)
+	s := newSought(context.Background(), canary, control)
 	noise := make([]byte, 2*piece+3*longestForm)
 	for i := range noise {
 		noise[i] = byte('a' + rand.IntN(26))
@@ -55,7 +56,7 @@ func TestCanaryIsFoundInEveryFormWhereverItIs(t *testing.T) {
 
 func TestCanaryIsFoundHoweverFewBytesAReadGives(t *testing.T) {
 	canary := NewCanary()
-	s := newSought(canary, NewCanary())
+	s := newSought(context.Background(), canary, NewCanary())
 	text := strings.Repeat("a", 300) + string(canary) + strings.Repeat("b", 300)
 	found, err := s.read(iotest.OneByteReader(strings.NewReader(text)), maxFile)
 	if err != nil || len(found.hits) != 1 || found.hits[0].offset != 300 {
@@ -64,7 +65,7 @@ func TestCanaryIsFoundHoweverFewBytesAReadGives(t *testing.T) {
 }
 
 func TestWhatIsReadIsBounded(t *testing.T) {
-	s := newSought(NewCanary(), NewCanary())
+	s := newSought(context.Background(), NewCanary(), NewCanary())
 	if _, err := s.read(zeros{}, 3*piece); !errors.Is(err, errTooLong) {
 		t.Errorf("endless: %v", err)
 	}
@@ -72,7 +73,7 @@ func TestWhatIsReadIsBounded(t *testing.T) {
 		t.Errorf("control, just short enough: %v", err)
 	}
 	canary := NewCanary()
-	s = newSought(canary, NewCanary())
+	s = newSought(context.Background(), canary, NewCanary())
 	failing := io.MultiReader(strings.NewReader(string(canary)), iotest.ErrReader(io.ErrUnexpectedEOF))
 	if found, err := s.read(failing, maxFile); err == nil || len(found.hits) != 1 {
 		t.Errorf("what was found before an error: %+v, %v", found, err)
@@ -106,7 +107,7 @@ func TestNoCanaryIsPrinted(t *testing.T) {
 
 func TestNoPlaceIsPassedOver(t *testing.T) {
 	canary, control := NewCanary(), NewCanary()
-	s := newSought(canary, control)
+	s := newSought(context.Background(), canary, control)
 	for _, f := range append(canary.Forms(), Form{Text: []byte(control)}) {
 		for at := range 3 * longestForm {
 			data := bytes.Repeat([]byte{'x'}, at+len(f.Text)+at%7)
@@ -125,7 +126,7 @@ func TestNoPlaceIsPassedOver(t *testing.T) {
 // TestHolesCostNothing has files that are mostly holes, and a limit on the rest.
 func TestHolesCostNothing(t *testing.T) {
 	canary := NewCanary()
-	s := newSought(canary, NewCanary())
+	s := newSought(context.Background(), canary, NewCanary())
 	const far = 1 << 40
 	for name, c := range map[string]struct {
 		at   []int64
@@ -171,7 +172,7 @@ func TestHolesCostNothing(t *testing.T) {
 // BenchmarkSearch is of text in which the first letters of the forms are as
 // frequent as anywhere.
 func BenchmarkSearch(b *testing.B) {
-	s := newSought(NewCanary(), NewCanary())
+	s := newSought(context.Background(), NewCanary(), NewCanary())
 	data := make([]byte, 16*piece)
 	for i := range data {
 		data[i] = byte(' ' + rand.IntN(95))

@@ -52,8 +52,8 @@ func begin(ctx context.Context, c *client.Client, policy string, argv, variables
 	n.expect(given, "answers")
 	exec := &client.Exec{
 		Request: request, Stdin: stdin,
-		Stdout:  listen(n, "stdout", canary, variables, mark, run.printed),
-		Stderr:  listen(n, "stderr", canary, variables, "", nil),
+		Stdout:  listen(ctx, n, "stdout", canary, variables, mark, run.printed),
+		Stderr:  listen(ctx, n, "stderr", canary, variables, "", nil),
 		Started: func(id string) { run.started <- id },
 	}
 	go func() {
@@ -77,8 +77,8 @@ type listener struct {
 // listenTail is longer than anything that is looked for in output.
 const listenTail = 512
 
-func listen(n *notes, stream string, canary Canary, variables []string, mark string, marked chan struct{}) *listener {
-	l := &listener{notes: n, stream: stream, sought: newSought(canary, canary), want: map[string]func(){}}
+func listen(ctx context.Context, n *notes, stream string, canary Canary, variables []string, mark string, marked chan struct{}) *listener {
+	l := &listener{notes: n, stream: stream, sought: newSought(ctx, canary, canary), want: map[string]func(){}}
 	for _, name := range variables {
 		text := "[redacted:" + name + "]"
 		control := text + " on " + stream

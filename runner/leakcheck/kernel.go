@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -197,7 +196,7 @@ func (k *kernel) lookAtGroups(ctx context.Context, group string) {
 		if !strings.HasPrefix(m.info.FSType, "cgroup") {
 			continue
 		}
-		w := &walk{ctx: ctx, notes: k.notes, sought: k.sought, place: controlGroups, since: time.Now(), namesOnly: true, named: filepath.Base(group)}
+		w := &walk{ctx: ctx, notes: k.notes, sought: k.sought, place: controlGroups, namesOnly: true, named: filepath.Base(group)}
 		w.root(m.path)
 		if w.met {
 			k.notes.found(controlGroups, control)

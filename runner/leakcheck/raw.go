@@ -1,7 +1,6 @@
 package leakcheck
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +17,7 @@ const rawControl = "a file on it"
 // this host is, past every cache (O_DIRECT, open(2)): deleted files too, and
 // what their mappings wrote, as long as nothing else was written there since
 // and the device was not told to forget it.
-func (c *check) lookAtDevice(ctx context.Context, device string) {
+func (c *check) lookAtDevice(device string) {
 	place := "raw device " + device
 	c.notes.expect(place, "bytes", rawControl)
 	fail := func(format string, args ...any) { c.notes.problem(place, format, args...) }
@@ -43,7 +42,7 @@ func (c *check) lookAtDevice(ctx context.Context, device string) {
 		fail("write control: %v", err)
 		return
 	}
-	raw, err := openDirect(ctx, device)
+	raw, err := openDirect(device)
 	if err != nil {
 		fail("%v", err)
 		return
@@ -75,13 +74,12 @@ func (c *check) systemOn(device uint64) *system {
 
 // direct reads a device by way of memory that is aligned as O_DIRECT asks.
 type direct struct {
-	ctx  context.Context
 	file *os.File
 	room []byte
 	left []byte
 }
 
-func openDirect(ctx context.Context, device string) (*direct, error) {
+func openDirect(device string) (*direct, error) {
 	file, err := os.OpenFile(device, os.O_RDONLY|unix.O_DIRECT, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open device: %w", err)
@@ -91,16 +89,13 @@ func openDirect(ctx context.Context, device string) (*direct, error) {
 		file.Close()
 		return nil, fmt.Errorf("map memory: %w", err)
 	}
-	return &direct{ctx: ctx, file: file, room: room}, nil
+	return &direct{file: file, room: room}, nil
 }
 
 func (d *direct) close() { d.file.Close(); _ = unix.Munmap(d.room) }
 
 // Read implements io.Reader.
 func (d *direct) Read(p []byte) (int, error) {
-	if err := d.ctx.Err(); err != nil {
-		return 0, fmt.Errorf("it was not searched to its end: %w", err)
-	}
 	if len(d.left) == 0 {
 		n, err := io.ReadFull(d.file, d.room)
 		if n == 0 {

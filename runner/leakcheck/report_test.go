@@ -1,7 +1,9 @@
 package leakcheck
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -81,7 +83,7 @@ func TestOutputIsSearchedAcrossWrites(t *testing.T) {
 	} {
 		n := newNotes(canary, nil)
 		marked := make(chan struct{})
-		l := listen(n, "stdout", canary, []string{"TOKEN"}, "MARK", marked)
+		l := listen(context.Background(), n, "stdout", canary, []string{"TOKEN"}, "MARK", marked)
 		for i := range len(c.text) {
 			if _, err := l.Write([]byte{c.text[i]}); err != nil {
 				t.Fatal(err)
@@ -93,5 +95,12 @@ func TestOutputIsSearchedAcrossWrites(t *testing.T) {
 		if r.Verdict != c.verdict {
 			t.Errorf("%s: %+v", name, r)
 		}
+	}
+}
+
+func TestDirectoriesAreWalkedOnce(t *testing.T) {
+	got := outermost([]string{"/run", "/var/lib/creel/images", "/tmp", "/var/lib/creel", "/run/creel", "/var/lib/creel2", "/tmp", "/var/lib/creel/images/a"})
+	if want := []string{"/run", "/tmp", "/var/lib/creel", "/var/lib/creel2"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -21,20 +21,19 @@ const restControl = "files at rest, in the control's own directory"
 
 // atRest walks all of them, and those that belong to creel and to the policy.
 func (c *check) atRest(ctx context.Context, when string) {
-	roots := slices.Concat(restingPlaces, c.where.Directories, c.where.Mounts, coreDirectory())
-	slices.Sort(roots)
-	roots = slices.Compact(roots)
-	roots = slices.DeleteFunc(roots, func(root string) bool {
-		return slices.ContainsFunc(roots, func(other string) bool { return strings.HasPrefix(root, other+"/") })
-	})
 	mounts, err := mountsOf(os.Getpid())
 	if err != nil {
 		c.notes.problem(restControl, "%v", err)
 	}
-	for _, root := range roots {
-		w := c.walk(ctx, "files at rest in "+root)
-		if _, err := os.Lstat(root); gone(err) {
+	for _, named := range outermost(slices.Concat(restingPlaces, c.where.Directories, c.where.Mounts, coreDirectory())) {
+		w := c.walk(ctx, "files at rest in "+named)
+		root, err := filepath.EvalSymlinks(named) // only root can have made it a link
+		if gone(err) {
 			c.notes.absent(w.place, "there is none")
+			continue
+		}
+		if err != nil {
+			c.notes.problem(w.place, "%v", err)
 			continue
 		}
 		if c.notes.leftOut(root) {
@@ -48,16 +47,28 @@ func (c *check) atRest(ctx context.Context, when string) {
 		}
 	}
 	w := c.walk(ctx, restControl)
-	c.notes.expect(restControl, "entries", when)
-	w.root(fmt.Sprintf("/proc/%d/root%s", c.holder.pid(), heldDir))
-	if w.control {
-		c.notes.found(restControl, when)
+	of := map[string]string{aName: "a name", aTarget: "a link", aFile: "a file"}
+	for _, control := range of {
+		c.notes.expect(restControl, "entries", control+" "+when)
 	}
+	w.root(fmt.Sprintf("/proc/%d/root%s", c.holder.pid(), heldDir))
+	for _, what := range w.controls {
+		c.notes.found(restControl, of[what]+" "+when)
+	}
+}
+
+// outermost are those directories that are in no other of them.
+func outermost(dirs []string) []string {
+	dirs = slices.Clone(dirs)
+	slices.Sort(dirs)
+	return slices.DeleteFunc(slices.Compact(slices.Clone(dirs)), func(dir string) bool {
+		return slices.ContainsFunc(dirs, func(other string) bool { return strings.HasPrefix(dir, other+"/") })
+	})
 }
 
 func (c *check) walk(ctx context.Context, place string) *walk {
 	c.notes.expect(place, "entries")
-	return &walk{ctx: ctx, notes: c.notes, sought: c.kernel.sought, place: place, since: c.since}
+	return &walk{ctx: ctx, notes: c.notes, sought: c.kernel.sought, place: place, since: c.changedSince}
 }
 
 // coreDirectory is where the kernel would write a core file, if it is one

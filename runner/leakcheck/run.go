@@ -93,8 +93,8 @@ func run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer c.holder.close()
-	c.procs = &processes{notes: c.notes, sought: newSought(c.canary, c.control), supervisor: c.where.Pid, hold: c.holder.pid()}
-	c.kernel = &kernel{notes: c.notes, sought: newSought(c.canary, c.control), control: c.control, hold: c.holder.pid()}
+	c.procs = &processes{notes: c.notes, sought: newSought(ctx, c.canary, c.control), supervisor: c.where.Pid, hold: c.holder.pid()}
+	c.kernel = &kernel{notes: c.notes, sought: newSought(ctx, c.canary, c.control), control: c.control, hold: c.holder.pid()}
 	if err := c.startWatch(ctx); err != nil {
 		return nil, err
 	}
@@ -111,6 +111,15 @@ func run(ctx context.Context, o Options) (*Report, error) {
 // clockSlack is how far the coarse clock that files are stamped with may be
 // behind, and more.
 const clockSlack = 10 * time.Second
+
+// changedSince is from when on a file on a device can hold the canary, by the
+// clock that stamps its files, which is a server's where that keeps them.
+func (c *check) changedSince(device uint64) time.Time {
+	if stamp, ok := c.watch.stamp(device); ok && stamp.Add(-clockSlack).Before(c.since) {
+		return stamp.Add(-clockSlack)
+	}
+	return c.since
+}
 
 // seesHost refuses to search where creeld is not: in a container, /proc shows
 // its own processes only.
@@ -154,7 +163,7 @@ func (c *check) startWatch(ctx context.Context) error {
 			c.systems = append(c.systems, s)
 		}
 	}
-	c.watch, err = newWatch(ctx, c.notes, newSought(c.canary, c.control), c.systems)
+	c.watch, err = newWatch(ctx, c.notes, newSought(ctx, c.canary, c.control), c.systems)
 	return err
 }
 
@@ -203,10 +212,10 @@ func (c *check) plant(ctx context.Context) (*api.Result, error) {
 		c.notes.problem(theCheck, "%v", err)
 	}
 	c.search(ctx, onceItEnded, true)
-	lookAtJournal(ctx, c.notes, newSought(c.canary, c.control), c.control, c.since)
+	lookAtJournal(ctx, c.notes, newSought(ctx, c.canary, c.control), c.control, c.since)
 	c.showWatch(ctx, "after the command")
 	for _, device := range c.Devices {
-		c.lookAtDevice(ctx, device)
+		c.lookAtDevice(device)
 	}
 	if err := context.Cause(ctx); err != nil {
 		c.notes.problem(theCheck, "it was ended before its end: %v", err)

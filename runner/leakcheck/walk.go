@@ -29,13 +29,15 @@ type walk struct {
 	notes  *notes
 	sought *sought
 	place  string
-	since  time.Time
+	// since is from when on a file on a device can hold the canary.
+	since func(device uint64) time.Time
 	// namesOnly is for trees of the kernel's, where reading can do things.
 	namesOnly bool
 
 	device  uint64
 	entries int
-	control bool // found as a name, or in a file
+	// controls are what the control was found in.
+	controls []string
 	// named is a part of a name that shows that the walk is where it should be.
 	named string
 	met   bool
@@ -51,9 +53,12 @@ func (w *walk) root(path string) {
 	case gone(err):
 		return
 	case err == unix.ENOTDIR || err == unix.ELOOP:
-		if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() {
-			w.file(unix.AT_FDCWD, path, path)
+		if st, err := os.Lstat(path); err != nil || !st.Mode().IsRegular() {
+			w.notes.problem(w.place, "%s is neither a directory nor a file", path)
+			return
 		}
+		w.file(unix.AT_FDCWD, path, path)
+		w.notes.searched(w.place, 1)
 		return
 	case err != nil:
 		w.notes.problem(w.place, "open %s: %v", path, err)
@@ -104,7 +109,7 @@ func (w *walk) directory(dir *os.File, path string, depth int) {
 
 func (w *walk) entry(dir int, path string, entry os.DirEntry, depth int) {
 	w.met = w.met || w.named != "" && strings.Contains(entry.Name(), w.named)
-	w.search(path, "the name of ", w.sought.in([]byte(entry.Name())))
+	w.search(path, aName, w.sought.in([]byte(entry.Name())))
 	if w.notes.leftOut(path) {
 		return
 	}
@@ -112,7 +117,7 @@ func (w *walk) entry(dir int, path string, entry os.DirEntry, depth int) {
 	case os.ModeSymlink:
 		target := make([]byte, unix.PathMax)
 		if n, err := unix.Readlinkat(dir, entry.Name(), target); err == nil {
-			w.search(path, "the target of ", w.sought.in(target[:n]))
+			w.search(path, aTarget, w.sought.in(target[:n]))
 		}
 	case os.ModeDir:
 		w.below(dir, path, entry.Name(), depth)
@@ -143,7 +148,7 @@ func (w *walk) below(dir int, path, name string, depth int) {
 func (w *walk) file(dir int, name, path string) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG ||
-		time.Unix(st.Ctim.Unix()).Before(w.since) {
+		time.Unix(st.Ctim.Unix()).Before(w.since(st.Dev)) {
 		return
 	}
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOATIME, 0)
@@ -159,13 +164,22 @@ func (w *walk) file(dir int, name, path string) {
 		return // another one by now: whoever put it there wrote it, and that was watched
 	}
 	found, err := w.sought.file(file, maxFile)
-	w.search(path, "", found)
+	w.search(path, aFile, found)
 	if err != nil && !gone(err) {
 		w.notes.problem(w.place, "%s: %v; --except leaves it out", path, err)
 	}
 }
 
+// What a walk searches.
+const (
+	aName   = "the name of "
+	aTarget = "the target of "
+	aFile   = ""
+)
+
 func (w *walk) search(path, what string, found seen) {
 	w.notes.leak(w.place, what+path, process{}, found)
-	w.control = w.control || found.control
+	if found.control {
+		w.controls = append(w.controls, what)
+	}
 }

@@ -37,6 +37,8 @@ type watch struct {
 	mu      sync.Mutex
 	// controls are closed when the file is found in which they were written.
 	controls map[identity]chan struct{}
+	// stamps are the times of the first control on each device.
+	stamps map[uint64]time.Time
 }
 
 // anyWritten is the place of what concerns all file systems.
@@ -73,7 +75,7 @@ func newWatch(ctx context.Context, n *notes, s *sought, systems []*system) (*wat
 		return nil, fmt.Errorf("start fanotify: %w", err)
 	}
 	w := &watch{ctx: ctx, notes: n, sought: s, fd: fd, ended: make(chan struct{}),
-		pending: map[identity]*written{}, devices: map[uint64]*system{}, controls: map[identity]chan struct{}{}}
+		pending: map[identity]*written{}, devices: map[uint64]*system{}, controls: map[identity]chan struct{}{}, stamps: map[uint64]time.Time{}}
 	if w.wake, w.stop, err = os.Pipe(); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("make pipe: %w", err)
@@ -110,14 +112,25 @@ func (w *watch) control(s *system, control Canary) (<-chan struct{}, error) {
 		return nil, err
 	}
 	found := make(chan struct{})
-	id, _, err := identify(int(file.Fd()))
+	id, st, err := identify(int(file.Fd()))
 	if err == nil {
 		w.mu.Lock()
 		w.controls[id] = found
+		if _, ok := w.stamps[id.dev]; !ok {
+			w.stamps[id.dev] = time.Unix(st.Ctim.Unix())
+		}
 		w.mu.Unlock()
 		_, err = file.WriteString(string(control) + "\n")
 	}
 	return found, errors.Join(err, file.Close())
+}
+
+// stamp is when the first control was written on a device, by the clock of that.
+func (w *watch) stamp(device uint64) (time.Time, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	stamp, ok := w.stamps[device]
+	return stamp, ok
 }
 
 // close ends the watch once everything that was written is searched.
