@@ -214,9 +214,21 @@ func TestWhatWasSearchedIsKnownAfterARestart(t *testing.T) {
 		}
 	}
 	r.StopSupervisor()
-	write(t, filepath.Join(r.Workspace, "new"), token+"\n")
+	write(t, filepath.Join(r.Workspace, "new"), token+" "+managed+"\n")
 	r.StartSupervisor()
-	wantRefused(t, r, "new:1: rule github-pat")
+	wantRefused(t, r, "new:1: ")
+	memory, err := os.ReadFile(memories[0])
+	check(t, err)
+	if !strings.Contains(string(memory), r.Workspace+"/new") {
+		t.Errorf("control: the finding is not remembered: %q", memory)
+	}
+	for _, secret := range []string{token, managed} {
+		for at := 0; at+8 <= len(secret); at++ {
+			if strings.Contains(string(memory), secret[at:at+8]) {
+				t.Errorf("%q is on the disk", secret[at:at+8])
+			}
+		}
+	}
 }
 
 func TestPolicyCheckTellsOfCredentials(t *testing.T) {

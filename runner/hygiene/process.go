@@ -119,24 +119,35 @@ type memoryFiles struct {
 
 func openMemory(path string) (m memoryFiles, err error) {
 	m.path = path
-	dir := ""
 	if path == "" {
+		m.old, m.next, err = forgetful()
+		return m, err
+	}
+	m.old, err = os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		m.old, err = os.Open(os.DevNull)
-	} else {
-		dir = filepath.Dir(path)
-		m.old, err = os.Open(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			m.old, err = os.Open(os.DevNull)
-		}
 	}
 	if err != nil {
 		return m, fmt.Errorf("open what is known: %w", err)
 	}
-	if m.next, err = os.CreateTemp(dir, temporary); err != nil {
+	if m.next, err = os.CreateTemp(filepath.Dir(path), temporary); err != nil {
 		_ = m.old.Close()
 		return m, fmt.Errorf("open what is known: %w", err)
 	}
 	return m, nil
+}
+
+// forgetful are memories of which nothing is on a disk.
+func forgetful() (old, next *os.File, err error) {
+	if old, err = os.Open(os.DevNull); err != nil {
+		return nil, nil, err
+	}
+	fd, err := unix.MemfdCreate("memory", unix.MFD_CLOEXEC)
+	if err != nil {
+		_ = old.Close()
+		return nil, nil, fmt.Errorf("make memory: %w", err)
+	}
+	return old, os.NewFile(uintptr(fd), "memory"), nil
 }
 
 // keep puts the new in the place of the old.
@@ -151,7 +162,9 @@ func (m *memoryFiles) keep() error {
 }
 
 func (m *memoryFiles) close() {
-	_ = os.Remove(m.next.Name()) // gone, where it was kept
+	if m.path != "" {
+		_ = os.Remove(m.next.Name()) // gone, where it was kept
+	}
 }
 
 // run starts the process, and reads what it says.

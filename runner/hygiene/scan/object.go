@@ -34,10 +34,11 @@ func newNamer(kind plumbing.ObjectType, size int64) hash.Hash {
 	return h
 }
 
-// maxNames bounds the names of blobs that are kept, and maxObject the objects
-// that are unpacked in memory.
+// maxNames bounds the names of blobs that are kept, maxName their length
+// (NAME_MAX, limits.h), and maxObject the objects that are unpacked in memory.
 const (
 	maxNames  = 2 << 20
+	maxName   = 255
 	maxObject = 64 << 20
 )
 
@@ -179,7 +180,7 @@ func (s *search) largeBlob(g *gitFile, size int64, copyTo func(io.Writer) error)
 // readNames notes what the blobs of a tree are called.
 func (s *search) readNames(tree []byte) {
 	for e, rest, ok := nextEntry(tree); ok; e, rest, ok = nextEntry(rest) {
-		if e.dir {
+		if e.dir || len(e.name) > maxName {
 			continue
 		}
 		old, named := s.names[e.id]
