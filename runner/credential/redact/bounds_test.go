@@ -2,6 +2,7 @@ package redact
 
 import (
 	"bytes"
+	stdbase64 "encoding/base64"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -97,5 +98,39 @@ func TestLargeStreamKeepsEveryOtherByte(t *testing.T) {
 	}
 	if !bytes.Equal(out.Bytes(), want) {
 		t.Error("the stream differs from the expected one")
+	}
+}
+
+// passed is a text that the filter passes over most of, and whether there is
+// a value in it.
+type passed struct {
+	name, value, text string
+	found             bool
+}
+
+// TestFilterPassesOverNothingThatMatters has what comes just before a value
+// decide how it is to be read, where the filter does not look.
+func TestFilterPassesOverNothingThatMatters(t *testing.T) {
+	long := strings.Repeat("-", 4000)
+	random := rand.New(rand.NewPCG(11, 12))
+	encode := func(value string) string { return stdbase64.StdEncoding.EncodeToString([]byte(value)) }
+	const path, bytes45 = "ab/cdefghijklmnopqrst", "0123456789abcdefghijklmnopqrstuvwxyz012345678"
+	var tests []passed
+	for n := range 30 {
+		tests = append(tests, passed{"after pairs of backslashes", path,
+			long + strings.Repeat("-", n) + strings.Repeat(`\\`, 100) + `ab\/cdefghijklmnopqrst`, true})
+		line := "\n" + strings.Repeat("-", 40+n) + encode(bytes45)[:10] + "\n" + encode(bytes45)[10:]
+		wide := "\n" + strings.Repeat(" ", maxIndent) + strings.Repeat("-", 40) + encode(bytes45)[:n] + "\n" + encode(bytes45)[n:]
+		tests = append(tests, passed{"after an indent", bytes45, long + wide + long, n == 0 || 40+n >= minWidth})
+		tests = append(tests, passed{"after a line's end", bytes45, long + line + long, 40+n+10 >= minWidth})
+	}
+	for _, test := range tests {
+		got := check(t, random, test.text, []string{test.value})
+		if strings.Contains(got, "[redacted:A]") != test.found {
+			t.Errorf("%s: %q came out of %q", test.name, got[4000:], test.text[4000:])
+		}
+		if got := redact(t, matcher(t, test.value), test.text); got != reference(test.text, []string{test.value}) {
+			t.Errorf("%s, in one write: %q came out of %q", test.name, got[4000:], test.text[4000:])
+		}
 	}
 }

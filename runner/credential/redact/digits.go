@@ -2,8 +2,8 @@ package redact
 
 import "bytes"
 
-// Digits may be wrapped in lines of at least minWidth characters, each
-// indented by at most maxIndent blanks.
+// Digits may be wrapped in lines of at least minWidth characters and an indent
+// of at most maxIndent blanks.
 const (
 	minWidth  = 60
 	maxIndent = 16
@@ -16,7 +16,8 @@ type digits struct {
 	// previous is the last of them, at last.
 	previous int
 	last     int64
-	line     int64 // where the current line began, or before
+	line     int64 // where the current line began, behind its indent, or before
+	blanks   int   // how many more there may be in the indent
 
 	// Between two digits: whether a carriage return or the end of a line, and
 	// how much of an indent, was read.
@@ -46,8 +47,12 @@ func (d *digits) other(c byte, pos int64) {
 	if d.count > 0 && !d.skip(c, pos) {
 		d.reset()
 	}
-	if c == '\n' {
-		d.line = pos + 1
+	switch {
+	case c == '\n':
+		d.line, d.blanks = pos+1, maxIndent
+	case pos == d.line && d.blanks > 0 && (c == ' ' || c == '\t'):
+		d.line++
+		d.blanks--
 	}
 }
 
@@ -69,11 +74,14 @@ func (d *digits) reset() {
 func (d *digits) end(*Redactor) { d.reset() }
 
 func (d *digits) jump(r *Redactor, from, to int) int {
-	near := r.p[max(from, to-minWidth):to]
-	if newline := bytes.LastIndexByte(near, '\n'); newline >= 0 {
-		d.line = r.base + int64(to-len(near)+newline+1)
-	}
 	d.reset()
+	at, near := from, max(from, to-minWidth-maxIndent)
+	if newline := bytes.LastIndexByte(r.p[near:to], '\n'); newline >= 0 {
+		at = near + newline
+	}
+	for ; at < to && (r.p[at] == '\n' || r.base+int64(at) == d.line); at++ {
+		d.other(r.p[at], r.base+int64(at))
+	}
 	return to
 }
 

@@ -152,7 +152,7 @@ func anyBase64(random *rand.Rand, v string) string {
 // wrap breaks lines as base64(1), PEM and xxd -p do.
 func wrap(random *rand.Rand, digits string) string {
 	width := []int{60, 64, 76}[random.IntN(3)]
-	end := []string{"\n", "\r\n", "\n    "}[random.IntN(3)]
+	end := []string{"\n", "\r\n", "\n    ", "\n" + strings.Repeat(" ", maxIndent)}[random.IntN(4)]
 	var out strings.Builder
 	for len(digits) > width {
 		out.WriteString(digits[:width] + end)

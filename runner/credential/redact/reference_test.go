@@ -250,6 +250,7 @@ func (s several) find(value string, number int) (all []occurrence) {
 // place in a group.
 func digitsOf(text, class string, group int, decode func(string) string) (all several) {
 	run := regexp.MustCompile(`[` + class + `]+`)
+	indent := regexp.MustCompile(`^[ \t]{0,16}`)
 	gap := regexp.MustCompile(`^\r?\n[ \t]{0,16}$`)
 	for phase := range group {
 		r := &decoded{}
@@ -264,7 +265,8 @@ func digitsOf(text, class string, group int, decode func(string) string) (all se
 		last := 0
 		for _, found := range run.FindAllStringIndex(text, -1) {
 			between := text[last:found[0]]
-			width := last - (strings.LastIndexByte(text[:last], '\n') + 1)
+			line := text[strings.LastIndexByte(text[:last], '\n')+1 : last]
+			width := len(line) - len(indent.FindString(line))
 			if !gap.MatchString(between) || width < minWidth {
 				flush()
 			}
