@@ -26,8 +26,8 @@ of the policy and prints the canary there; CMD runs beside it. Everything that i
 written meanwhile is searched, and then everything else that the host keeps and
 shows. In each place a control is planted that must be found.
 
-It leaves one line in the kernel's log, its trace and the journal, each with the
-control. It must run as root on the host itself.
+It leaves a few lines with the control in the kernel's log, its trace and the
+journal. It must run as root on the host itself.
 
 Exit codes: 0 nothing was found, and every place is covered; 1 the canary was
 found; 125 nothing was found, but not every place is covered, or it could not be

@@ -59,7 +59,7 @@ func (c Canary) Forms() []Form {
 // sought is what is searched for: the canary in all its forms, and the
 // control as it is.
 type sought struct {
-	ctx     context.Context // once it has ended, nothing more is read
+	ctx     context.Context // once it has ended, no more than a piece of anything is read
 	canary  []Form
 	control []byte
 	// blocks has a bit for each hash of blockSize bytes of any of these texts.

@@ -7,8 +7,8 @@
 // It imports runner/api, runner/client and a parser of mount tables, reads what
 // is root's to read, and starts two programs: its own, for the control, and
 // journalctl. It never has a credential, never prints a canary, and changes
-// nothing that lasts but a line in the kernel's log, its trace and the journal,
-// each with the control.
+// nothing that lasts but for a few lines with the control in the kernel's log, its
+// trace and the journal.
 package leakcheck
 
 // limits are what no run can show, for the report.

@@ -163,7 +163,7 @@ func (c *check) startWatch(ctx context.Context) error {
 			c.systems = append(c.systems, s)
 		}
 	}
-	c.watch, err = newWatch(ctx, c.notes, newSought(ctx, c.canary, c.control), c.systems)
+	c.watch, err = newWatch(c.notes, newSought(ctx, c.canary, c.control), c.systems)
 	return err
 }
 

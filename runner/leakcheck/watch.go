@@ -3,7 +3,6 @@ package leakcheck
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,7 +23,6 @@ const maxFile = 1 << 30
 // file that is deleted at once is searched too. It does not see what is
 // written through a mapping, nor what was overwritten before it came to look.
 type watch struct {
-	ctx    context.Context // once it has ended, no more is searched
 	notes  *notes
 	sought *sought
 	fd     int
@@ -68,13 +66,13 @@ const (
 const maxPending = 256
 
 // newWatch begins to watch. Each file system is a place of its own in notes.
-func newWatch(ctx context.Context, n *notes, s *sought, systems []*system) (*watch, error) {
+func newWatch(n *notes, s *sought, systems []*system) (*watch, error) {
 	fd, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK,
 		unix.O_RDONLY|unix.O_LARGEFILE|unix.O_CLOEXEC|unix.O_NOATIME|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("start fanotify: %w", err)
 	}
-	w := &watch{ctx: ctx, notes: n, sought: s, fd: fd, ended: make(chan struct{}),
+	w := &watch{notes: n, sought: s, fd: fd, ended: make(chan struct{}),
 		pending: map[identity]*written{}, devices: map[uint64]*system{}, controls: map[identity]chan struct{}{}, stamps: map[uint64]time.Time{}}
 	if w.wake, w.stop, err = os.Pipe(); err != nil {
 		unix.Close(fd)
@@ -180,7 +178,7 @@ func (w *watch) take() bool {
 		return true
 	case err != nil: // one file could not be opened (fanotify(7)); the others are
 		w.notes.problem(anyWritten, "a file that was written could not be opened: %v", err)
-		return true
+		return false // those that are open are searched first
 	}
 	for events := bytes.NewReader(room[:n]); events.Len() > 0; {
 		var e unix.FanotifyEventMetadata
@@ -234,12 +232,8 @@ func (w *watch) search(all bool) {
 	}
 }
 
-// examine searches one file.
+// examine searches one file; the beginning of it even when time is up.
 func (w *watch) examine(id identity, f *written) {
-	if w.ctx.Err() != nil {
-		w.notes.problem(anyWritten, "there was more than could be searched in time")
-		return
-	}
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.file.Fd()))
 	if err != nil {
 		w.notes.problem(anyWritten, "read name of file: %v", err)
