@@ -109,10 +109,14 @@ func TestSecretIsHiddenFromEncoders(t *testing.T) {
 		Pointer *Secret
 		Map     map[string]Secret `xml:"-"`
 	}
+	type plain struct{ Secret string }
 	exported := record{h.Exported, h.Pointer, h.Map}
 	for how, encode := range map[string]func(any) ([]byte, error){
 		"json": json.Marshal, "yaml": yaml.Marshal, "xml": func(v any) ([]byte, error) { return xml.Marshal(v) },
 	} {
+		if got, err := encode(plain{canary}); err != nil || !strings.Contains(string(got), canary) {
+			t.Errorf("control: %s of a plain text: %s, %v", how, got, err)
+		}
 		got, err := encode(exported)
 		if err != nil || !strings.Contains(string(got), "[secret]") {
 			t.Errorf("%s: %s, %v", how, got, err)
@@ -133,6 +137,9 @@ func TestSecretIsHiddenFromEncoders(t *testing.T) {
 		t.Error("gob: encoded")
 	}
 	wantHidden(t, "gob", out.String())
+	if err := gob.NewEncoder(&out).Encode(plain{canary}); err != nil || !strings.Contains(out.String(), canary) {
+		t.Errorf("control: gob of a plain text: %q, %v", out.String(), err)
+	}
 }
 
 func TestSecretIsHiddenFromLogs(t *testing.T) {
@@ -154,6 +161,10 @@ func TestSecretIsHiddenFromLogs(t *testing.T) {
 		t.Errorf("control: the logs hold too few secrets: %s", out.String())
 	}
 	wantHidden(t, "a log", out.String())
+	log.New(&out, "", 0).Print(canary)
+	if !strings.Contains(out.String(), canary) {
+		t.Errorf("control: a plain text is not logged: %s", out.String())
+	}
 }
 
 // panicWith ends the process by a panic with the secret in reach of it.
