@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -36,4 +38,35 @@ func TestHostileWorkspaceNeitherStopsTheSearchNorHidesAnything(t *testing.T) {
 		t.Errorf("exit code %d, %s is %s", got.ExitCode, place, got.state(place))
 	}
 	r.verify(t, 0, "--except", r.Workspace+"/d")
+}
+
+// TestFloodOfWritesHidesNothing writes far more than events can wait
+// (fanotify(7): 16384), with the value in one file among them. Either it is
+// found, or not everything was searched and no success is claimed.
+func TestFloodOfWritesHidesNothing(t *testing.T) {
+	r := start(t, testrig.Options{})
+	check(t, os.MkdirAll("/srv/flood", 0o755))
+	got := r.whileItRuns(t, anyCode, func(value string) {
+		for i := range 50_000 {
+			name, text := fmt.Sprintf("/srv/flood/%d", i), "x"
+			if i == 25_000 {
+				text = value
+			}
+			check(t, os.WriteFile(name, []byte(text), 0o600))
+			check(t, os.Remove(name))
+		}
+	})
+	switch got.Verdict {
+	case "leak":
+		if !got.finds("files written on /srv (tmpfs)", "/srv/flood/25000") {
+			t.Errorf("findings %+v", got.Findings)
+		}
+	case "unknown":
+		if got.state("files written anywhere") != "not-covered" {
+			t.Errorf("report %+v", got)
+		}
+	default:
+		t.Errorf("verdict %s", got.Verdict)
+	}
+	r.verify(t, 0) // the control: without a flood
 }
