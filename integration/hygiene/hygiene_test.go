@@ -294,3 +294,21 @@ func searches(t *testing.T, r *testrig.Rig) (n int) {
 	}
 	return n
 }
+
+func TestWhatACommandWroteIsSearchedBeforeTheNext(t *testing.T) {
+	r := start(t, "{secrets: refuse}")
+	if got := r.Shell("echo " + token[:20] + "\"\"" + token[20:] + " > leaked"); got.Code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	r.Eventually("the finding is known though no command was started", func() bool {
+		memories, err := filepath.Glob(filepath.Join(r.Dir, "state/hygiene/*"))
+		check(t, err)
+		if len(memories) != 1 {
+			return false
+		}
+		memory, err := os.ReadFile(memories[0])
+		check(t, err)
+		return strings.Contains(string(memory), r.Workspace+"/leaked")
+	})
+	wantRefused(t, r, "leaked:1: rule github-pat")
+}

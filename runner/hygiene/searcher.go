@@ -22,6 +22,10 @@ import (
 // than one: each goes on where the last ended.
 const searchLimit = 10 * time.Minute
 
+// pause is how long after a command's end its workspaces are searched, unless
+// another command has had them searched by then.
+const pause = time.Second
+
 // ErrClosed is returned once the searcher is closed.
 var ErrClosed = errors.New("the supervisor is stopping")
 
@@ -29,6 +33,7 @@ var ErrClosed = errors.New("the supervisor is stopping")
 type Searcher struct {
 	program, dir string
 	key          []byte // of the needles
+	pause        time.Duration
 	stop         context.CancelFunc
 	ctx          context.Context
 	running      sync.WaitGroup
@@ -46,6 +51,7 @@ type Searcher struct {
 type flights struct {
 	running, next *flight
 	last          *flight // that has ended
+	later         *time.Timer
 }
 
 type flight struct {
@@ -62,7 +68,7 @@ type flight struct {
 // that of the needles it is given.
 func NewSearcher(program, dir string, key []byte) *Searcher {
 	ctx, stop := context.WithCancel(context.Background())
-	return &Searcher{program: program, dir: dir, key: key, ctx: ctx, stop: stop,
+	return &Searcher{program: program, dir: dir, key: key, pause: pause, ctx: ctx, stop: stop,
 		known: map[string][]Needle{}, flights: map[string]*flights{}}
 }
 
@@ -102,6 +108,19 @@ type Result struct {
 // wait as long.
 func (s *Searcher) Begin(of Subject) { s.join(of) }
 
+// Ended has a policy's workspaces searched a little later, since a command has
+// ended that may have written there: what it wrote is then known when the next
+// one is started.
+func (s *Searcher) Ended(of Subject) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.of(of)
+	if all.later != nil {
+		all.later.Stop()
+	}
+	all.later = time.AfterFunc(s.pause, func() { s.join(of) })
+}
+
 // Check gives what the last search found, or that which begins now, if the last
 // began longer ago than the policy allows.
 func (s *Searcher) Check(ctx context.Context, of Subject) (*Result, error) {
@@ -138,12 +157,8 @@ func Judge(p *policy.Policy, r *Report, values []string, now time.Time) *Result 
 func (s *Searcher) join(of Subject) *flight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	all := s.of(of)
 	job, values := s.job(of)
-	all := s.flights[job.Memory]
-	if all == nil {
-		all = &flights{}
-		s.flights[job.Memory] = all
-	}
 	if last := all.last; last != nil && last.err == nil && time.Since(last.began) < of.Policy.Hygiene.MaxAge && last.job.Needles.Identity() == job.Needles.Identity() {
 		return last
 	}
@@ -158,8 +173,20 @@ func (s *Searcher) join(of Subject) *flight {
 	return f
 }
 
+// of gives the searches of a subject. It needs the lock.
+func (s *Searcher) of(of Subject) *flights {
+	memory := s.memory(of)
+	if s.flights[memory] == nil {
+		s.flights[memory] = &flights{}
+	}
+	return s.flights[memory]
+}
+
 // start begins the next search. It needs the lock.
 func (s *Searcher) start(all *flights) {
+	if all.later != nil {
+		all.later.Stop()
+	}
 	f := all.next
 	all.running, all.next = f, nil
 	f.began = time.Now()
@@ -193,13 +220,18 @@ func (s *Searcher) job(of Subject) (Job, []string) {
 		needles = append(needles, s.known[source])
 	}
 	job.Needles = Put(s.key, needles...)
+	job.Memory = s.memory(of)
+	return job, sources
+}
+
+// memory is the file that keeps what is known of what a subject has searched.
+func (s *Searcher) memory(of Subject) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d:%d", of.UID, of.GID)
-	for _, p := range job.Places {
+	for _, p := range Places(of.Policy) {
 		fmt.Fprintf(h, "\x00%s", p.Name)
 	}
-	job.Memory = filepath.Join(s.dir, hex.EncodeToString(h.Sum(nil)[:16]))
-	return job, sources
+	return filepath.Join(s.dir, hex.EncodeToString(h.Sum(nil)[:16]))
 }
 
 // Places are what a policy has searched.
@@ -226,8 +258,7 @@ func (s *Searcher) Keep(subjects []Subject) error {
 	defer s.mu.Unlock()
 	kept := map[string]bool{}
 	for _, of := range subjects {
-		job, _ := s.job(of)
-		kept[job.Memory] = true
+		kept[s.memory(of)] = true
 	}
 	if len(subjects) > 0 {
 		if err := os.MkdirAll(filepath.Dir(s.dir), 0o711); err != nil { // its images are below it too

@@ -95,6 +95,30 @@ func TestSearchCountsForAsLongAsThePolicySays(t *testing.T) {
 	}
 }
 
+func TestWorkspaceIsSearchedOnceAfterCommandsEnd(t *testing.T) {
+	of := subject(t, "place")
+	s := newSearcher(t, of)
+	s.pause = time.Hour
+	s.Ended(of)
+	if _, err := s.Check(t.Context(), of); err != nil { // which makes the other needless
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	if s.of(of).later.Stop() {
+		t.Error("it would be searched though it was since")
+	}
+	s.mu.Unlock()
+	s.pause = 0
+	s.Ended(of)
+	for searched := ""; searched != "++"; { // or the test's time is up
+		data, err := os.ReadFile(s.memory(of))
+		if err != nil {
+			t.Fatal(err)
+		}
+		searched = string(data)
+	}
+}
+
 func TestFailedSearchIsNotTakenForAnAnswer(t *testing.T) {
 	of := subject(t, "fails")
 	of.Policy.Hygiene.MaxAge = time.Hour

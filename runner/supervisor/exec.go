@@ -77,6 +77,7 @@ func (s *Supervisor) end(inv *invocation) {
 	inv.stdio.Close() // where no step took it over; closing twice does no harm
 	inv.dropPrefetch()
 	s.unwind(inv)
+	s.searchLater(inv)
 	inv.setState("ended")
 	inv.forget()
 	s.leave(inv)

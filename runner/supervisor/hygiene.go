@@ -31,6 +31,13 @@ func (s *Supervisor) searchWorkspaces(ctx context.Context, inv *invocation) erro
 	return told
 }
 
+// searchLater has what a command wrote searched before the next one needs it.
+func (s *Supervisor) searchLater(inv *invocation) {
+	if inv.policy.Hygiene != nil && !inv.launched.IsZero() {
+		s.cfg.Hygiene.Ended(hygiene.Subject{Policy: inv.policy, UID: inv.who.UID, GID: inv.who.GID})
+	}
+}
+
 // search has a policy's workspaces searched, and remembers for ps what is wrong
 // with them.
 func (s *Supervisor) search(ctx context.Context, p *policy.Policy, who rootfs.Identity) (*hygiene.Result, *api.Error) {
