@@ -135,10 +135,13 @@ var leaks = []struct {
 		check(t, os.WriteFile("/dev/kmsg", []byte("<7>shim: "+value+"\n"), 0))
 	}},
 	{"the kernel's trace", "kernel trace", "/trace", "as it is", func(t *testing.T, value string) {
-		check(t, os.WriteFile("/sys/kernel/tracing/trace_marker", []byte("shim: "+value), 0))
+		check(t, os.WriteFile(tracing, []byte("shim: "+value), 0))
 	}},
 	{"a control group", "control groups", "the name of /sys/fs/cgroup/", "as it is", func(t *testing.T, value string) {
-		dir := "/sys/fs/cgroup/pids/" + value[:canaryLength]
+		dir := "/sys/fs/cgroup/" + value[:canaryLength]
+		if _, err := os.Stat("/sys/fs/cgroup/cgroup.procs"); err != nil { // no cgroup v2
+			dir = "/sys/fs/cgroup/pids/" + value[:canaryLength]
+		}
 		check(t, os.Mkdir(dir, 0o755))
 		t.Cleanup(func() { check(t, os.Remove(dir)) })
 	}},

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,6 +32,9 @@ var (
 
 // diskDir is where the own host has a disk, of ext4.
 const diskDir = "/mnt"
+
+// tracing takes what is to be in the kernel's trace.
+const tracing = "/sys/kernel/tracing/trace_marker"
 
 // machineDisk is the place of what the machine's own disk is for the own host.
 const machineDisk = "files written on / ("
@@ -97,6 +101,11 @@ func enterHost() error {
 	*binaries = "/srv/bin"
 	if err := os.CopyFS(*binaries, built.FS()); err != nil {
 		return fmt.Errorf("copy programs: %w", err)
+	}
+	if _, err := os.Stat(tracing); err != nil {
+		if err := unix.Mount("tracefs", filepath.Dir(tracing), "tracefs", 0, ""); err != nil {
+			return fmt.Errorf("mount tracer: %w", err)
+		}
 	}
 	const image = "/var/tmp/disk"
 	for _, argv := range [][]string{
@@ -171,11 +180,11 @@ func (r *rig) told(t *testing.T, code int, got testrig.Result) report {
 
 // diskType is that of the machine's own disk.
 func diskType() string {
-	out, err := exec.Command("stat", "--file-system", "--format=%T", "/").Output()
+	out, err := exec.Command("findmnt", "--noheadings", "--output", "FSTYPE", "/").Output()
 	if err != nil {
 		return err.Error()
 	}
-	return strings.Replace(strings.TrimSpace(string(out)), "ext2/ext3", "ext4", 1)
+	return strings.TrimSpace(string(out))
 }
 
 // state is that of a place.
