@@ -84,6 +84,21 @@ var caller = scalar[string]{
 	}},
 }
 
+// origin is a person or a place of a chat platform, in OpenClaw's words:
+// telegram:123456789, telegram:-1001234567890, slack:U0123ABC.
+var origin = scalar[string]{
+	what:    "PLATFORM:ID",
+	pattern: matching(`^[a-z][a-z0-9_-]{0,31}:[!-~]{1,200}$`),
+	hint:    "such as telegram:123456789 or slack:C0123ABC; wildcards are not understood",
+	parse: func(text string) (string, *fault) {
+		if strings.HasSuffix(text, ":*") {
+			return "", faultf("leave the key out where anybody may", "%s means a sender whose ID is an asterisk", quote(text))
+		}
+		return text, nil
+	},
+	format: show[string],
+}
+
 // groupName is a group of the host.
 var groupName = scalar[string]{
 	what: "a group name", pattern: userName, hint: "such as creel", parse: keep[string], format: show[string],

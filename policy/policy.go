@@ -232,8 +232,13 @@ func (h *Hygiene) Allows(fingerprint string, now time.Time) bool {
 
 func (a Allowed) over(now time.Time) bool { return !now.Before(a.Until.AddDate(0, 0, 1)) }
 
-// Callers says who may run the policy: user names or decimal uids.
-type Callers struct{ Users []string }
+// Callers says who may run the policy.
+type Callers struct {
+	Users []string // user names or decimal uids
+	// Senders and Channels are for whom and from where a user may run it, as
+	// PLATFORM:ID; none: that is not asked.
+	Senders, Channels []string
+}
 
 // Config is creel.yaml: the supervisor's own configuration.
 type Config struct {

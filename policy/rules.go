@@ -107,6 +107,8 @@ func variablesAreSetOnce(p *Policy, report func(string, *fault)) {
 
 func callersAreNamedOnce(p *Policy, report func(string, *fault)) {
 	reportRepeats("callers.users", p.Callers.Users, report)
+	reportRepeats("callers.senders", p.Callers.Senders, report)
+	reportRepeats("callers.channels", p.Callers.Channels, report)
 }
 
 // reportRepeats refuses words that a list has twice: one of them is a

@@ -164,6 +164,17 @@ func (l list[T]) schema() *schema {
 	return &schema{Type: "array", Items: l.item.schema(), MinItems: l.min, MaxItems: l.max}
 }
 
+// unlessEmpty is a list that is not asked when its key is left out; an empty one in
+// a file would mean none, and is refused where min says so.
+type unlessEmpty[T any] struct{ list[T] }
+
+func (v unlessEmpty[T]) write(items []T) *yaml.Node {
+	if len(items) == 0 {
+		return nil
+	}
+	return v.list.write(items)
+}
+
 // nullable is a value that is off when its key is left out; a null in the
 // file is still refused.
 type nullable[T any] struct{ value[T] }

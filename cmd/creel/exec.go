@@ -32,6 +32,9 @@ func newExecCommand() *cli.Command {
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "run on a terminal made inside the sandbox"},
 			&cli.DurationFlag{Name: "timeout", Usage: "end it after `DURATION`, such as 90s; the policy's own limit still holds"},
 			&cli.StringFlag{Name: "session", Usage: "`NAME` that ps and the receipt show"},
+			&cli.StringFlag{Name: "sender", Usage: "for whom it runs, `PLATFORM:ID`; the policy may list who that can be"},
+			&cli.StringFlag{Name: "channel", Usage: "from where it was asked for, `PLATFORM:ID`; the policy may list where that can be"},
+			&cli.StringFlag{Name: "call", Usage: "`ID` of the agent's call, that ps and the journal show"},
 			&cli.StringFlag{Name: "result", Usage: "write how it ended to `FILE`, as JSON"},
 			&cli.IntFlag{Name: "result-fd", Value: noFD, Usage: "write how it ended to descriptor `N`, as JSON"},
 		},
@@ -98,7 +101,7 @@ func execRequest(c *cli.Context) (*api.ExecRequest, error) {
 	if c.NArg() == 0 {
 		return nil, program.Usagef(c, "there is no command; give it after --: creel exec -- ls -l")
 	}
-	for _, flag := range []string{"policy", "cwd", "session"} {
+	for _, flag := range []string{"policy", "cwd", "session", "sender", "channel", "call"} {
 		if !utf8.ValidString(c.String(flag)) {
 			return nil, program.Usagef(c, "--%s is not UTF-8", flag)
 		}
@@ -117,6 +120,9 @@ func execRequest(c *cli.Context) (*api.ExecRequest, error) {
 		TTY:     c.Bool("tty"),
 		Timeout: c.Duration("timeout"),
 		Session: c.String("session"),
+		Sender:  c.String("sender"),
+		Channel: c.String("channel"),
+		Call:    c.String("call"),
 	}
 	for _, word := range c.Args().Slice() {
 		request.Argv = append(request.Argv, []byte(word))

@@ -63,9 +63,17 @@ func psRow(s *api.Sandbox, now time.Time) []string {
 		command = strconv.Quote(shortened(s.Command, 40))
 	}
 	return []string{
-		shortID(s.ID), s.Policy, command, orDash(s.Caller), created, state,
+		shortID(s.ID), s.Policy, command, orDash(callerOf(s)), created, state,
 		strconv.Itoa(s.Processes), orDash(leaseStates(s.Leases, now)), orDash(strings.Join(s.Weaker, ",")),
 	}
+}
+
+// callerOf is who ran it, and for whom.
+func callerOf(s *api.Sandbox) string {
+	if s.Sender == "" {
+		return s.Caller
+	}
+	return s.Caller + " for " + shortened(s.Sender, 40)
 }
 
 // leaseStates counts the leases of a sandbox by their state, and says when the

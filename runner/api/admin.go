@@ -10,6 +10,9 @@ type Sandbox struct {
 	Command   string    `json:"command,omitempty"`
 	Caller    string    `json:"caller,omitempty"` // user name or uid
 	Session   string    `json:"session,omitempty"`
+	Sender    string    `json:"sender,omitempty"` // the caller's word, like Channel and Call
+	Channel   string    `json:"channel,omitempty"`
+	Call      string    `json:"call,omitempty"`
 	Engine    string    `json:"engine"`
 	Pid       int       `json:"pid,omitempty"` // of the init, on the host
 	Created   time.Time `json:"created"`

@@ -16,6 +16,11 @@ type ExecRequest struct {
 	Cols    uint16        `json:"cols,omitempty"`
 	Timeout time.Duration `json:"timeout,omitempty"` // nanoseconds; the policy's own still holds
 	Session string        `json:"session,omitempty"`
+	// Who asked the caller for it, where, and in which call: the caller's own
+	// word, such as telegram:123.
+	Sender  string `json:"sender,omitempty"`
+	Channel string `json:"channel,omitempty"`
+	Call    string `json:"call,omitempty"`
 }
 
 // Control is what a client sends while its invocation runs; one field is set.

@@ -106,8 +106,11 @@ func checkExec(r *api.ExecRequest) error {
 		return api.BadRequest("--cwd is an absolute path inside the sandbox", "the directory %.100q cannot be", r.Cwd)
 	case !isName(r.Policy) || r.Policy == "":
 		return api.BadRequest("`creel policy show NAME` shows one", "the policy name %.100q cannot be", r.Policy)
-	case !isName(r.Session):
-		return api.BadRequest("", "the session name %.100q cannot be", r.Session)
+	}
+	for what, name := range map[string]string{"session name": r.Session, "sender": r.Sender, "channel": r.Channel, "name of the call": r.Call} {
+		if !isName(name) {
+			return api.BadRequest("", "the %s %.100q cannot be", what, name)
+		}
 	}
 	total := 0
 	for i, argument := range r.Argv {

@@ -169,6 +169,9 @@ func TestExecRequestsThatCannotRunAreRefused(t *testing.T) {
 		"NUL in directory":   {func(r *api.ExecRequest) { r.Cwd = "/x\x00y" }, "cannot be"},
 		"no policy":          {func(r *api.ExecRequest) { r.Policy = "" }, "policy name"},
 		"terminal in policy": {func(r *api.ExecRequest) { r.Policy = "p\x1b[2J" }, `\x1b[2J`},
+		"newline in sender":  {func(r *api.ExecRequest) { r.Sender = "telegram:1\n" }, "sender"},
+		"long channel":       {func(r *api.ExecRequest) { r.Channel = strings.Repeat("x", 1<<12) }, "channel"},
+		"escape in call":     {func(r *api.ExecRequest) { r.Call = "\x1b[1m" }, "call"},
 		"newline in session": {func(r *api.ExecRequest) { r.Session = "a\nb" }, "session name"},
 		"negative timeout":   {func(r *api.ExecRequest) { r.Timeout = -1 }, "negative"},
 	} {

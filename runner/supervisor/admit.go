@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/engine"
@@ -19,6 +21,9 @@ func (s *Supervisor) admit(peer server.Peer, req *api.ExecRequest, stdio server.
 	declared := s.declared.Load()
 	p, err := s.choosePolicy(declared, peer, req.Policy)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.checkOrigin(p, peer, req); err != nil {
 		return nil, err
 	}
 	return s.prepare(declared, p, peer, req, stdio)
@@ -66,6 +71,26 @@ func (s *Supervisor) choosePolicy(declared *Declared, peer server.Peer, name str
 	}
 	return nil, &api.Error{Code: api.CodeDenied, ExitCode: api.ExitFailed, Hint: hint,
 		Message: fmt.Sprintf("policy %q: not one that user %s may run", name, s.users.name(peer.UID))}
+}
+
+// checkOrigin refuses a command for somebody, or from somewhere, that the
+// policy does not list, and one whose caller does not say for whom. That the
+// caller says it truly is what callers.users trusts it with. The caller is told
+// nothing that would help to find out who is listed; the log is.
+func (s *Supervisor) checkOrigin(p *policy.Policy, peer server.Peer, req *api.ExecRequest) error {
+	for _, origin := range []struct {
+		key, got string
+		listed   []string
+	}{{"sender", req.Sender, p.Callers.Senders}, {"channel", req.Channel, p.Callers.Channels}} {
+		if len(origin.listed) == 0 || slices.Contains(origin.listed, origin.got) {
+			continue
+		}
+		s.cfg.Log.WithFields(logrus.Fields{
+			"policy": p.Name, "caller": s.users.name(peer.UID), "session": req.Session, "sender": req.Sender, "channel": req.Channel, "call": req.Call,
+		}).Warnf("refused a command: callers.%ss of the policy does not list its %s", origin.key, origin.key)
+		return &api.Error{Code: api.CodeDenied, Message: "refused", ExitCode: api.ExitFailed}
+	}
+	return nil
 }
 
 // engineOf gives the engine of a policy, where this host has it.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/engine"
@@ -27,6 +29,8 @@ func admitting(t *testing.T) *Supervisor {
 		"another":   `callers: {users: ["61236"]}`,
 		"overdue":   "reviewBy: 2001-01-01",
 		"no-user":   "user: no-such-user-of-this-host",
+		"listed":    `callers: {users: ["0"], senders: [telegram:1, telegram:2], channels: [telegram:-100]}`,
+		"senders":   `callers: {users: ["0"], senders: [telegram:1]}`,
 		"docker":    "engine: docker\nuserNamespace: off\ncallers: {users: [\"61237\"]}",
 	})
 	check(t, err)
@@ -35,6 +39,57 @@ func admitting(t *testing.T) *Supervisor {
 	}}
 	s.declared.Store(declared)
 	return s
+}
+
+// For whom and from where is told by the caller, compared letter by letter, and
+// must be told where it is listed; whoever asks learns no more than that it was
+// refused, and the log all.
+func TestCommandIsRefusedForWhomThePolicyDoesNotList(t *testing.T) {
+	s := admitting(t)
+	var log bytes.Buffer
+	s.cfg.Log = logrus.New()
+	s.cfg.Log.SetOutput(&log)
+	for _, c := range []struct {
+		policy, sender, channel string
+		refused                 string // the key that refuses it; empty: admitted
+	}{
+		{"listed", "telegram:1", "telegram:-100", ""},
+		{"listed", "telegram:2", "telegram:-100", ""},
+		{"senders", "telegram:1", "", ""},
+		{"senders", "telegram:1", "discord:7", ""},
+		{"only-root", "", "", ""},
+		{"only-root", "telegram:666", "discord:7", ""},
+		{"listed", "telegram:3", "telegram:-100", "callers.senders"},
+		{"listed", "telegram:1", "telegram:-200", "callers.channels"},
+		{"listed", "telegram:1", "", "callers.channels"},
+		{"listed", "", "telegram:-100", "callers.senders"},
+		{"listed", "", "", "callers.senders"},
+		{"listed", "telegram:-100", "telegram:1", "callers.senders"},
+		{"listed", "Telegram:1", "telegram:-100", "callers.senders"},
+		{"listed", "telegram:1 ", "telegram:-100", "callers.senders"},
+		{"listed", "telegram:1,telegram:2", "telegram:-100", "callers.senders"},
+		{"senders", "telegram:*", "", "callers.senders"},
+		{"senders", "telegram:", "", "callers.senders"},
+		{"senders", "discord:1", "", "callers.senders"},
+	} {
+		log.Reset()
+		_, err := s.admit(server.Peer{UID: 0}, &api.ExecRequest{Policy: c.policy, Sender: c.sender, Channel: c.channel, Call: "call-7", Argv: [][]byte{[]byte("true")}}, server.Stdio{})
+		if c.refused == "" {
+			if err != nil || log.Len() > 0 {
+				t.Errorf("%+v: %v, logged %q", c, err, &log)
+			}
+			continue
+		}
+		var told *api.Error
+		if !errors.As(err, &told) || told.Code != api.CodeDenied || told.Message != "refused" || told.Hint != "" || len(told.Details) > 0 {
+			t.Errorf("%+v: told %+v", c, err)
+		}
+		for _, word := range []string{c.refused, "policy=" + c.policy, "call=call-7", "caller=root"} {
+			if !strings.Contains(log.String(), word) {
+				t.Errorf("%+v: %q is not in the log: %s", c, word, &log)
+			}
+		}
+	}
 }
 
 func TestCallerRunsOnlyThePoliciesThatNameIt(t *testing.T) {
@@ -48,7 +103,7 @@ func TestCallerRunsOnlyThePoliciesThatNameIt(t *testing.T) {
 		{61234, "exec-default", ""},
 		{0, "only-root", ""},
 		{61234, "only-root", "you may run: exec-default"},
-		{0, "another", "you may run: exec-default, no-user, only-root, overdue"},
+		{0, "another", "you may run: exec-default, listed, no-user, only-root, overdue, senders"},
 		{61234, "no-such-policy", "you may run: exec-default"},
 		{61235, "exec-default", `add "61235" to callers.users`},
 		{61235, "no-such-policy", `add "61235" to callers.users`},

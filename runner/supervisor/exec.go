@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/initproto"
 	"github.com/creel-sandbox/creel/runner/pidfd"
@@ -64,8 +66,7 @@ func (s *Supervisor) run(ctx context.Context, inv *invocation, err error, peer s
 	inv.result = result
 	inv.mu.Unlock()
 	inv.report = func() {
-		s.cfg.Log.WithFields(map[string]any{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller,
-			"reason": result.Reason, "exit": result.ExitCode}).Info("invocation ended")
+		s.logOf(inv).WithFields(logrus.Fields{"reason": result.Reason, "exit": result.ExitCode}).Info("invocation ended")
 	}
 	return result, nil
 }
@@ -97,7 +98,7 @@ func (s *Supervisor) launchFailed(inv *invocation, err error) (*api.Result, erro
 	inv.mu.Lock()
 	inv.result = result
 	inv.mu.Unlock()
-	log := s.cfg.Log.WithFields(map[string]any{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller, "code": told.Code})
+	log := s.logOf(inv).WithField("code", told.Code)
 	if inv.output == nil { // from then on an error can name the command or its directory
 		log = log.WithError(err)
 	}

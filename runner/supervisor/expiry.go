@@ -73,6 +73,6 @@ func (inv *invocation) expiries() (ends, warns <-chan struct{}) {
 
 // tellExpired tells the journal that a command has outlived credentials.
 func (s *Supervisor) tellExpired(inv *invocation, becomes string) {
-	s.cfg.Log.WithFields(map[string]any{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller, "variables": inv.expiry.ended()}).
+	s.logOf(inv).WithField("variables", inv.expiry.ended()).
 		Warn("a command has outlived its credentials, and " + becomes)
 }

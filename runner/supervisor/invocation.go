@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/cgroup"
@@ -152,13 +154,24 @@ func (inv *invocation) usage() (cgroup.Usage, error) {
 	return inv.sandbox.Group.Usage()
 }
 
+// logOf is the log with what tells an invocation from others.
+func (s *Supervisor) logOf(inv *invocation) *logrus.Entry {
+	log := s.cfg.Log.WithFields(logrus.Fields{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller})
+	for key, word := range map[string]string{"session": inv.req.Session, "sender": inv.req.Sender, "channel": inv.req.Channel, "call": inv.req.Call} {
+		if word != "" {
+			log = log.WithField(key, word)
+		}
+	}
+	return log
+}
+
 // describe is the invocation as ps shows it.
 func (inv *invocation) describe() api.Sandbox {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	row := api.Sandbox{
 		ID: inv.id, Policy: inv.policy.Name, State: inv.state, Command: inv.command,
-		Caller: inv.caller, Session: inv.req.Session, Created: inv.created,
+		Caller: inv.caller, Session: inv.req.Session, Sender: inv.req.Sender, Channel: inv.req.Channel, Call: inv.req.Call, Created: inv.created,
 		Engine: string(inv.made), Weaker: inv.policy.Weaker(), Result: inv.result, Canary: inv.canary != "",
 	}
 	if inv.sandbox != nil {

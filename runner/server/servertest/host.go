@@ -154,7 +154,7 @@ func (h *Host) add(id string, peer server.Peer, req *api.ExecRequest, process *o
 	}
 	h.running[id] = &invocation{process: process, sandbox: api.Sandbox{
 		ID: id, Policy: req.Policy, State: "running", Command: strings.Join(words, " "),
-		Caller: fmt.Sprint(peer.UID), Session: req.Session, Engine: "host",
+		Caller: fmt.Sprint(peer.UID), Session: req.Session, Sender: req.Sender, Channel: req.Channel, Call: req.Call, Engine: "host",
 		Pid: process.Pid, Created: time.Now(), Processes: 1,
 	}}
 }
