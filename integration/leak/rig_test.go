@@ -138,11 +138,12 @@ func (r *rig) begin(t *testing.T, script string, flags ...string) *background {
 		return err == nil
 	})
 	r.delivered(t)
-	// The one before may still be on its way out.
-	rows := slices.DeleteFunc(r.list(t), func(row api.Sandbox) bool { return row.Result != nil })
-	if len(rows) != 1 || rows[0].State != "running" {
-		t.Fatalf("ps shows %+v, want one that is running", rows)
-	}
+	var rows []api.Sandbox
+	r.Eventually("ps shows it, and nothing else", func() bool {
+		// The one before may still be on its way out.
+		rows = slices.DeleteFunc(r.list(t), func(row api.Sandbox) bool { return row.Result != nil })
+		return len(rows) == 1 && rows[0].State == "running" // which it is told to be after it began
+	})
 	b.id, b.pid = rows[0].ID, rows[0].Pid
 	return b
 }
