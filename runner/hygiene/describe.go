@@ -7,18 +7,19 @@ import (
 )
 
 // describe tells a finding to people, in one line: where it is, by which rule,
-// and its fingerprint. values says where the values under management are from.
+// and its fingerprint. Nothing that the search says of it is believed to be fit
+// for a terminal. values says where the values under management are from.
 func (f Finding) describe(values []string) string {
 	var b strings.Builder
 	if f.Object != "" {
 		b.WriteString(printable(f.Repository) + ": ")
 		switch {
 		case f.Commit == "":
-			fmt.Fprintf(&b, "object %s, which is in no commit", f.Object)
+			fmt.Fprintf(&b, "object %s, which is in no commit", printable(f.Object))
 		case f.Path == "":
-			fmt.Fprintf(&b, "commit %s, its message", f.Commit[:min(12, len(f.Commit))])
+			fmt.Fprintf(&b, "commit %s, its message", printable(f.Commit[:min(12, len(f.Commit))]))
 		default:
-			fmt.Fprintf(&b, "commit %s:%s", f.Commit[:min(12, len(f.Commit))], printable(f.Path))
+			fmt.Fprintf(&b, "commit %s:%s", printable(f.Commit[:min(12, len(f.Commit))]), printable(f.Path))
 		}
 	} else {
 		b.WriteString(printable(f.Path))

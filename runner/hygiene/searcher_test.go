@@ -205,6 +205,8 @@ func TestNamesThatASandboxChoseArePrintedSafely(t *testing.T) {
 		{Path: evil, Line: 1, Rule: evil, Fingerprint: evil, Repository: evil, Object: object, Commit: object},
 		{Repository: evil, Object: object, Commit: object, Rule: RuleManaged, Value: 7},
 		{Repository: evil, Object: object, Rule: RuleManaged, Value: -1},
+		{Repository: evil, Object: evil, Rule: evil},
+		{Repository: evil, Object: object, Commit: "\x1b]0;owned\x07", Path: evil, Rule: evil},
 	} {
 		line := f.describe(nil)
 		for _, r := range line {

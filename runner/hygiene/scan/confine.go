@@ -7,6 +7,7 @@ import (
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
 // The bounds of the process. A pack that makes it need more ends it, which
@@ -54,14 +55,17 @@ func confine(places []place) error {
 	return nil
 }
 
-// restrict applies Landlock, and with it no_new_privs, to every thread. A
-// kernel without Landlock leaves what user and network namespace leave; one
-// that has it must apply it. The first version is enough: it covers every way
-// to open a file (landlock(7)).
+// restrict applies no_new_privs and Landlock to every thread. A kernel without
+// Landlock leaves what user and network namespace leave; one that has it must
+// apply it. The first version is enough: it covers every way to open a file
+// (landlock(7)).
 func restrict(dirs []string) error {
+	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("set no_new_privs: %w", errno)
+	}
 	_, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errors.Is(errno, unix.ENOSYS) || errors.Is(errno, unix.EOPNOTSUPP) {
-		return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+		return nil
 	}
 	return landlock.V1.RestrictPaths(landlock.RODirs(dirs...))
 }
