@@ -60,9 +60,36 @@ func TestMemoryIsBoundedByTheLongestValue(t *testing.T) {
 				}
 			}
 		}
-		if kept := cap(r.held) + cap(r.out) + 32*(cap(r.pending)+cap(r.fresh)) + 8*rings(r); kept > 180*size+gather {
+		if kept := len(r.memory) + cap(r.out) + 32*(cap(r.pending)+cap(r.fresh)) + 8*rings(r); kept > 180*size+gather {
 			t.Errorf("%.20q: %d bytes are kept", piece, kept)
 		}
+	}
+}
+
+// TestNothingIsLeftOfWhatWasHeldBack looks at all the memory that beginnings of
+// a value were held in.
+func TestNothingIsLeftOfWhatWasHeldBack(t *testing.T) {
+	value := strings.Repeat("0123456789abcdefghij", 50)
+	r := NewRedactor(io.Discard, matcher(t, value))
+	for round := range 40 {
+		for at := 0; at < len(value)-1; at += 7 {
+			end := min(at+7, len(value)-1)
+			if _, err := r.Write([]byte(value[at:end])); err != nil {
+				t.Fatal(err)
+			}
+			if round == 0 && string(r.held) != value[:end] {
+				t.Fatalf("control: %q is held back", r.held)
+			}
+		}
+		if _, err := r.Write([]byte(strings.Repeat("-", round))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.memory) < len(value) || len(bytes.Trim(r.memory, "\x00")) > 0 {
+		t.Errorf("of %d bytes, these are left: %q", len(r.memory), bytes.Trim(r.memory, "\x00"))
 	}
 }
 

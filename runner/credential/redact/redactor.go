@@ -41,7 +41,8 @@ type Redactor struct {
 	pending []region // found, sorted, apart; not before done
 	base    int64    // where the current write begins
 	p       []byte   // the current write
-	held    []byte   // what was held back before it
+	held    []byte   // what was held back before it, a part of memory
+	memory  []byte
 	out     []byte   // gathered
 	hits    [2][]hit // in the halves of the current write
 	fresh   []region // found in it
@@ -153,21 +154,33 @@ func (r *Redactor) finish(from, end int64) {
 	before := len(r.held)
 	kept := int(end - r.done)
 	earlier := max(0, kept-len(r.p)) // of what is kept, that was held before
-	copy(r.held, r.held[before-earlier:])
-	clear(r.held[earlier:])
-	r.held = extend(r.held[:earlier], r.p[len(r.p)-(kept-earlier):])
+	clear(r.held[:before-earlier])
+	r.held = r.held[before-earlier:]
+	r.hold(r.p[len(r.p)-(kept-earlier):])
 	r.base, r.p = end, nil
 }
 
-// extend is append, and leaves no copy behind.
-func extend(to, more []byte) []byte {
-	if len(to)+len(more) > cap(to) {
-		larger := make([]byte, len(to), 2*(len(to)+len(more)))
-		copy(larger, to)
-		clear(to)
-		to = larger
+// hold adds to what is held back. Room is made by moving it to the front of
+// its memory, or to memory twice as large as is needed, so rarely that it costs
+// little for each byte; no copy is left behind.
+func (r *Redactor) hold(more []byte) {
+	size := len(r.held) + len(more)
+	if size > cap(r.held) || len(r.held) == 0 {
+		old, memory := r.held, r.memory
+		if 2*size > len(memory) && size > cap(old) {
+			memory = make([]byte, 2*size)
+		}
+		n := copy(memory, old)
+		switch {
+		case n == 0: // what was there has been cleared
+		case len(memory) == len(r.memory):
+			clear(memory[n:])
+		default:
+			clear(old)
+		}
+		r.held, r.memory = memory[:n], memory
 	}
-	return append(to, more...)
+	r.held = append(r.held, more...)
 }
 
 // scan runs the readings over the write, past what the filter excludes.
@@ -272,7 +285,9 @@ func (r *Redactor) advance(limit int64) {
 			r.done = limit
 		}
 	}
-	r.pending = append(r.pending[:0], r.pending[taken:]...)
+	if taken > 0 {
+		r.pending = append(r.pending[:0], r.pending[taken:]...)
+	}
 }
 
 // pass writes the bytes from one position to another unchanged.
