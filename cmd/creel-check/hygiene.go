@@ -43,8 +43,8 @@ func searchWorkspaces(ctx context.Context, file string, p *policy.Policy, asked 
 		return []policy.Problem{problem}
 	}
 	c := result.Count
-	fmt.Fprintf(os.Stdout, "%s: searched %d files and %d objects of Git; the rules do not apply to %d binary ones and leave out %d by their names; the sandbox cannot read %d either\n",
-		program.Printable(file), c.Files, c.Objects, c.Binary, c.Exempt, c.OtherOwners)
+	fmt.Fprintf(os.Stdout, "%s: searched %d files and %d objects of Git; the rules do not apply to %d binary ones, apply to the first 64 MiB of %d, and leave out %d by their names; the sandbox cannot read %d either\n",
+		program.Printable(file), c.Files, c.Objects, c.Binary, c.Long, c.Exempt, c.OtherOwners)
 	var problems []policy.Problem
 	for _, line := range result.Findings {
 		problem.Message = line

@@ -242,7 +242,7 @@ func TestPolicyCheckTellsOfCredentials(t *testing.T) {
 	write(t, filepath.Join(r.Workspace, "package-lock.json"), "{}")
 	write(t, filepath.Join(r.Workspace, "binary"), "\x00")
 	got := r.Creel("policy", "check", file)
-	if !strings.Contains(got.Stdout, "searched 3 files and 0 objects of Git; the rules do not apply to 1 binary ones and leave out 1 by their names") {
+	if !strings.Contains(got.Stdout, "searched 3 files and 0 objects of Git; the rules do not apply to 1 binary ones, apply to the first 64 MiB of 0, and leave out 1 by their names") {
 		t.Errorf("what was not covered is not told: %+v", got)
 	}
 	if got.Code != 1 || !strings.Contains(got.Stdout, path+":1: rule github-pat, fingerprint ") || strings.Contains(got.Stdout, token[4:]) {

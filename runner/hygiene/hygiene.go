@@ -79,6 +79,7 @@ type Count struct {
 	Bytes       int64 // that were compared with the values
 	RuledBytes  int64 // that the rules were applied to
 	Binary      int   // files and objects that the rules were not applied to
+	Long        int   // files and objects that the rules were applied to the beginning of
 	Exempt      int   // files and objects that the rules leave out by their name
 	OtherOwners int   // files of others that the sandbox cannot read either
 }

@@ -133,7 +133,7 @@ func TestHostilePacksAreBoundedAndNamed(t *testing.T) {
 	self := identify(3, blob)
 	same := delta(len(blob), len(blob))
 	far := make([]byte, 20)
-	large := append(bytes.Repeat([]byte("some text\n"), maxObject/10+1), slackToken...)
+	large := append(bytes.Repeat([]byte("some text\n"), maxObject/10+1), managed...)
 	largeID := identify(3, large)
 	for name, c := range map[string]struct {
 		pack    []byte
@@ -185,7 +185,7 @@ func TestHostileLooseObjectsAreBoundedAndNamed(t *testing.T) {
 		return b.String()
 	}
 	blob := githubToken + "\n"
-	large := strings.Repeat("some text\n", maxObject/10+1) + githubToken
+	large := strings.Repeat("some text\n", maxObject/10+1) + managed
 	for name, c := range map[string]struct {
 		object  string
 		found   int

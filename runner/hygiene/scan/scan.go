@@ -12,7 +12,8 @@
 //
 // Current limitations: archives and compressed files are compared with the
 // values as they are, not unpacked. Binary files are compared with the values
-// only: the rules are made for text.
+// only: the rules are made for text. The rules are applied to the first 64 MiB of
+// a text.
 package scan
 
 import (

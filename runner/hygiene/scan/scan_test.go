@@ -157,3 +157,18 @@ func TestLongFilesAreSearchedAcrossTheirBlocks(t *testing.T) {
 		}
 	}
 }
+
+func TestRulesAreAppliedToTheBeginningOfWhatIsImmense(t *testing.T) {
+	w := newWorkspace(t)
+	w.values = [][]byte{[]byte(managed)}
+	text := strings.Repeat("some text\n", maxRuled/10)
+	w.write("data", githubToken+"\n"+text+slackToken+"\n"+managed+"\n")
+	r := w.search()
+	if len(r.Findings) != 2 || r.Findings[0].Rule != "github-pat" || r.Findings[1].Rule != "managed-value" || r.Count.Long != 1 {
+		t.Errorf("%+v", r)
+	}
+	w.write("data", githubToken+"\n"+text[:len(text)/2]+slackToken+"\n"+managed+"\n")
+	if r := w.search(); len(r.Findings) != 3 || r.Count.Long != 0 {
+		t.Errorf("control: %+v", r)
+	}
+}

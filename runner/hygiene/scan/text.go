@@ -12,6 +12,9 @@ import (
 const (
 	blockSize = 4 << 20
 	overlap   = hygiene.MaxNeedle
+	// maxRuled is how much of a text the rules are applied to: they take a
+	// second or so for each MiB, and data is mostly what is longer.
+	maxRuled = 64 << 20
 )
 
 // textOf says what a text is, for what is found in it.
@@ -35,6 +38,8 @@ type text struct {
 	line    int // of the block's first byte, from 1
 	found   []hygiene.Finding
 	counted bool
+	applied int64 // how much the rules were told of it
+	long    bool
 }
 
 // newText begins a text. Without ruled it is compared with the values only.
@@ -104,6 +109,13 @@ func (t *text) search(data []byte, limit int) {
 		t.add(hygiene.Finding{Line: line, Rule: hygiene.RuleManaged, Value: hit.value})
 	}
 	if !t.ruled || t.binary {
+		return
+	}
+	if t.applied += int64(limit); t.applied > maxRuled {
+		if !t.long {
+			t.long = true
+			count.Long++
+		}
 		return
 	}
 	hits, read, exempt := t.s.rules.find(data, t.of.name)
