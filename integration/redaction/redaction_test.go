@@ -76,6 +76,40 @@ func TestNoToolsEncodingOfACredentialIsPrinted(t *testing.T) {
 	})
 }
 
+// TestPromptAppearsBeforeItIsAnswered has a command ask without ending the
+// line, and answers once the question is there.
+func TestPromptAppearsBeforeItIsAnswered(t *testing.T) {
+	r := start(t, values(t))
+	for _, way := range [][]string{{"-i"}, {"-i", "-t"}} {
+		t.Run(strings.Join(way, " "), func(t *testing.T) {
+			args := append([]string{"exec", "--policy", "secret"}, way...)
+			cmd := r.Command(append(args, "--", "bash", "-c", `printf "Go on, $TOKEN? "; read answer; echo "it was $answer"`)...)
+			terminal, err := pty.Start(cmd)
+			check(t, err)
+			defer terminal.Close()
+			var out bytes.Buffer
+			answered := false
+			_, _ = io.Copy(writer(func(p []byte) (int, error) { // ends with EIO when the client does (pty(7))
+				out.Write(p)
+				if !answered && strings.HasSuffix(out.String(), "Go on, [redacted:TOKEN]? ") {
+					answered = true
+					_, err := terminal.Write([]byte("yes\n"))
+					return len(p), err
+				}
+				return len(p), nil
+			}), terminal)
+			check(t, cmd.Wait())
+			if !answered || !strings.Contains(out.String(), "it was yes") {
+				t.Errorf("the terminal shows %q", out.String())
+			}
+		})
+	}
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
 // start starts a supervisor with a policy that has the values as credentials,
 // and one that has none.
 func start(t *testing.T, given map[string]string) *testrig.Rig {
