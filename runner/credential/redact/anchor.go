@@ -18,8 +18,10 @@ type anchor struct {
 const (
 	// maxLead is how far into a value its anchor is looked for.
 	maxLead = 48
-	// longestByte is how long an escape is for each byte it stands for.
+	// longestByte is how long an escape is for each byte it stands for, and
+	// longestEnd that of a line end, which may have carriage returns.
 	longestByte = 6
+	longestEnd  = longestByte * (1 + maxReturns)
 	// margin is the end of a line with an indent, and the part of a group of
 	// base64 that comes before a value.
 	margin = 2 + maxIndent + 4
@@ -70,9 +72,12 @@ func longest(value []byte, escaped int) (from, to, lead int) {
 		if end-i > to-from {
 			from, to, lead = i, end, before
 		}
-		if alphanumeric(value[i]) {
+		switch {
+		case alphanumeric(value[i]):
 			before++
-		} else {
+		case value[i] == '\n':
+			before += longestEnd
+		default:
 			before += longestByte
 		}
 	}
@@ -125,12 +130,31 @@ type form struct {
 	of   family
 }
 
-// appendForms adds the beginning of a value in hexadecimal and in base64,
-// without the characters that it shares with what comes before or after it.
-func appendForms(forms []form, value []byte) []form {
-	value = value[:min(len(value), maxWindow*3/2)]
+// formBytes is how much of a value fills two windows.
+const formBytes = maxWindow * 3 / 2
+
+// appendForms adds the beginning of a value in hexadecimal and in base64: with
+// the line ends that it was given with, and with each that it may be known by.
+func appendForms(forms []form, n needle) []form {
+	start := n.value[:min(len(n.value), formBytes)]
+	forms = appendDigits(forms, start)
+	if bytes.IndexByte(start, '\n') < 0 {
+		return forms
+	}
+	forms = appendDigits(forms, n.given[:min(len(n.given), formBytes)])
+	for _, end := range []string{"\r\n", "\r\r\n"} {
+		other := bytes.ReplaceAll(start, []byte("\n"), []byte(end))
+		forms = appendDigits(forms, other[:min(len(other), formBytes)])
+		clear(other)
+	}
+	return forms
+}
+
+// appendDigits adds a text in hexadecimal and in base64, without the characters
+// that it shares with what comes before or after it.
+func appendDigits(forms []form, value []byte) []form {
 	forms = append(forms, form{hex.AppendEncode(make([]byte, 0, 2*len(value)), value), asHex})
-	var before [maxWindow*3/2 + 2]byte
+	var before [formBytes + 2]byte
 	for n := range 3 {
 		copy(before[n:], value)
 		size := n + len(value)

@@ -3,6 +3,8 @@ package redact
 import (
 	"bytes"
 	stdbase64 "encoding/base64"
+	"encoding/hex"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -135,6 +137,19 @@ type passed struct {
 	found             bool
 }
 
+// everyEscape writes each character but letters and digits as long as can be.
+func everyEscape(value string) string {
+	var out strings.Builder
+	for i := range len(value) {
+		if alphanumeric(value[i]) {
+			out.WriteByte(value[i])
+		} else {
+			fmt.Fprintf(&out, `\u%04x`, value[i])
+		}
+	}
+	return out.String()
+}
+
 // TestFilterPassesOverNothingThatMatters has what comes just before a value
 // decide how it is to be read, where the filter does not look.
 func TestFilterPassesOverNothingThatMatters(t *testing.T) {
@@ -150,6 +165,17 @@ func TestFilterPassesOverNothingThatMatters(t *testing.T) {
 		wide := "\n" + strings.Repeat(" ", maxIndent) + strings.Repeat("-", 40) + encode(bytes45)[:n] + "\n" + encode(bytes45)[n:]
 		tests = append(tests, passed{"after an indent", bytes45, long + wide + long, n == 0 || 40+n >= minWidth})
 		tests = append(tests, passed{"after a line's end", bytes45, long + line + long, 40+n+10 >= minWidth})
+	}
+	// A value whose line ends are longer than those that it is known by.
+	const lines = "line 1\r\nline 2\r\r\nline 3\nline 4\r\nline five\r\nand line 6"
+	for n := range 40 {
+		for _, text := range []string{
+			strings.Repeat("x", 60-n) + encode(lines)[:n] + "\n" + encode(lines)[n:],
+			strings.Repeat("x", 60-n) + hex.EncodeToString([]byte(lines))[:n] + "\n" + hex.EncodeToString([]byte(lines))[n:],
+			everyEscape(lines),
+		} {
+			tests = append(tests, passed{"line ends", lines, long + strings.Repeat("-", n) + "\n" + text + long, true})
+		}
 	}
 	for _, test := range tests {
 		got := check(t, random, test.text, []string{test.value})

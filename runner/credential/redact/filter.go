@@ -78,7 +78,7 @@ func (f *filter) build(needles []needle) {
 			continue
 		}
 		anchors = appendPlainest(anchors, n.value, values)
-		forms = appendForms(forms, n.value)
+		forms = appendForms(forms, n)
 	}
 	f.window = maxWindow
 	for _, a := range anchors {

@@ -43,10 +43,10 @@
 // # Bounds
 //
 // A Matcher takes at most 100 bytes for each byte of its values, and 320 KiB.
-// What a Redactor holds back is at most 6 times the longest value. It keeps up
-// to 180 bytes for each byte of what it follows of a value, and up to 24 for
-// each byte of the longest write. Time is linear in the stream, whatever it
-// holds.
+// What a Redactor holds back is at most 6 times the longest value, and 18 times
+// its line ends. It keeps up to 180 bytes for each byte of what it follows of a
+// value, and up to 24 for each byte of the longest write. Time is linear in the
+// stream, whatever it holds.
 package redact
 
 import (
@@ -98,6 +98,7 @@ type Matcher struct {
 // needle is one sequence of bytes to find and what to put in its place.
 type needle struct {
 	value  []byte // while the matcher is made
+	given  []byte // the same with the line ends that it was given with
 	length int
 	number int // of the value, or of that which it is a line of
 	mark   []byte
@@ -124,7 +125,7 @@ func NewMatcher(values []Value) (*Matcher, error) {
 		if copied {
 			defer clear(value)
 		}
-		m.add(needle{value: value, number: i, mark: []byte("[redacted:" + v.Name + "]")})
+		m.add(needle{value: value, given: v.Bytes, number: i, mark: []byte("[redacted:" + v.Name + "]")})
 	}
 	for _, n := range m.needles { // after all values: the longer ones
 		m.addLines(n)
@@ -136,7 +137,7 @@ func NewMatcher(values []Value) (*Matcher, error) {
 	m.noteFirst()
 	m.filter.build(m.needles)
 	for i := range m.needles {
-		m.needles[i].value = nil
+		m.needles[i].value, m.needles[i].given = nil, nil
 	}
 	return m, nil
 }
