@@ -17,25 +17,34 @@ const dialTimeout = 3 * time.Second
 // sandbox sends.
 type Gateway netip.AddrPort
 
-// Connect implements Connector. The address is a literal, so nothing is
-// resolved. Dialer.DialTCP would bind(2) first, and so fail for want of a port
-// that no TIME_WAIT holds, where connect(2) alone finds one to share.
+// Connect implements Connector.
 func (g Gateway) Connect(ctx context.Context, _ *net.TCPConn) (*net.TCPConn, error) {
-	dialer := net.Dialer{Timeout: dialTimeout}
-	conn, err := dialer.DialContext(ctx, "tcp4", netip.AddrPort(g).String())
+	gateway, err := Dial(ctx, net.Dialer{Timeout: dialTimeout}, "tcp4", netip.AddrPort(g))
 	if err != nil {
 		return nil, err
-	}
-	gateway, ok := conn.(*net.TCPConn)
-	if !ok {
-		_ = conn.Close()
-		return nil, fmt.Errorf("connect: a %T, not TCP", conn)
 	}
 	if isSelf(gateway) {
 		reset(gateway)
 		return nil, errors.New("connect: the socket is connected to itself")
 	}
 	return gateway, nil
+}
+
+// Dial connects to an address by TCP; network is net.Dial's. The address is a
+// literal, so nothing is resolved. Dialer.DialTCP would bind(2) first, and so
+// fail for want of a port that no TIME_WAIT holds, where connect(2) alone finds
+// one to share.
+func Dial(ctx context.Context, dialer net.Dialer, network string, to netip.AddrPort) (*net.TCPConn, error) {
+	conn, err := dialer.DialContext(ctx, network, to.String())
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		_ = conn.Close()
+		return nil, fmt.Errorf("connect: a %T, not TCP", conn)
+	}
+	return tcp, nil
 }
 
 // isSelf reports a socket connected to itself: a port that nobody listens on

@@ -54,11 +54,10 @@ func probeNow(gateway netip.AddrPort) (done bool, err error) {
 }
 
 func probeLater(ctx context.Context, gateway netip.AddrPort) error {
-	dialer := net.Dialer{Timeout: dialTimeout}
-	conn, err := dialer.DialContext(ctx, "tcp4", gateway.String())
+	conn, err := Dial(ctx, net.Dialer{Timeout: dialTimeout}, "tcp4", gateway)
 	if err != nil {
 		return err
 	}
-	reset(conn.(*net.TCPConn))
+	reset(conn)
 	return nil
 }

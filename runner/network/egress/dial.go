@@ -10,6 +10,8 @@ import (
 
 	"code.dny.dev/ssrf"
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/network"
 )
 
 const (
@@ -70,21 +72,15 @@ func (p *Proxy) resolve(ctx context.Context, host string) ([]netip.Addr, error) 
 // connect makes one connection; the address is checked once more where the
 // kernel gets it.
 func connect(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
-	dialer := net.Dialer{Timeout: connectTime, Control: public.Safe}
-	conn, err := dialer.DialContext(ctx, "tcp", to.String())
+	conn, err := network.Dial(ctx, net.Dialer{Timeout: connectTime, Control: public.Safe}, "tcp", to)
 	if err != nil {
 		return nil, err
 	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		_ = conn.Close()
-		return nil, fmt.Errorf("connect: a %T, not TCP", conn)
-	}
 	// To an address of its own the kernel connects from that address: it is
 	// this host, whatever network the address is of.
-	if local, ok := tcp.LocalAddr().(*net.TCPAddr); !ok || local.AddrPort().Addr().Unmap() == to.Addr() {
+	if local, ok := conn.LocalAddr().(*net.TCPAddr); !ok || local.AddrPort().Addr().Unmap() == to.Addr() {
 		_ = conn.Close()
 		return nil, &Refusal{Rule: RuleProhibited, Reason: "its address " + to.Addr().String() + " is this host's own"}
 	}
-	return tcp, nil
+	return conn, nil
 }

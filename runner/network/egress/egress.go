@@ -13,8 +13,8 @@
 // the same address (domain fronting), can be talked to. It carries no plain
 // HTTP, no UDP, and no connection to the sandbox.
 //
-// It imports the standard library, the net and dns helpers it is made of, and
-// nothing of creel's. It never logs, and holds no secret.
+// It imports package network and what it is made of: the standard library, and
+// libraries that know host names and special addresses. It never logs, and holds no secret.
 package egress
 
 import (
