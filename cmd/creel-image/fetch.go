@@ -10,7 +10,6 @@ import (
 
 	units "github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
@@ -89,7 +88,7 @@ func bring(c *cli.Context, get func(context.Context, fetch.Options) (*fetch.Resu
 	if err != nil {
 		return err
 	}
-	if err := keepSecrets(); err != nil {
+	if err := program.ForbidDumps(); err != nil { // for the credentials of registries
 		return err
 	}
 	ctx, cancel := bounded(c)
@@ -108,15 +107,6 @@ func bring(c *cli.Context, get func(context.Context, fetch.Options) (*fetch.Resu
 	}
 	_, err = fmt.Fprintln(os.Stdout, result.Pin)
 	return err
-}
-
-// keepSecrets keeps the memory, which holds the credentials of registries,
-// from core files and from other processes (PR_SET_DUMPABLE, prctl(2)).
-func keepSecrets() error {
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("become non-dumpable: %w", err)
-	}
-	return nil
 }
 
 // explain adds what to do about an error.

@@ -47,7 +47,7 @@ func runGiveSecret(c *cli.Context, give func(context.Context, string, []byte) (*
 		return program.Usagef(c, "%s takes one name; the value is typed or comes on standard input, and is never an argument", c.Command.Name)
 	}
 	name := c.Args().First()
-	if err := forbidDumps(); err != nil {
+	if err := program.ForbidDumps(); err != nil {
 		return err
 	}
 	value, err := readSecret(name, func() error { return expectSecret(c.Context, name, there) })

@@ -15,15 +15,6 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
-// forbidDumps keeps this process, which is about to hold a value, out of core
-// files and from other processes of the same user (PR_SET_DUMPABLE, prctl(2)).
-func forbidDumps() error {
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("become non-dumpable: %w", err)
-	}
-	return nil
-}
-
 // readSecret reads a value from the terminal, once before has agreed, or from
 // standard input. What the supervisor would refuse by its length is refused
 // here, before it is sent.

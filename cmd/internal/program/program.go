@@ -1,7 +1,7 @@
 // Package program is what the programs that people call have in common: how
 // they are parsed, how they say what went wrong, and their tables.
 //
-// It may import urfave/cli and runner/api, which both ends of the wire link
+// It may import urfave/cli, golang.org/x/sys and runner/api, which creel links
 // anyway: every package here is initialised each time that creel runs a
 // command. It never ends the program, and never speaks to the supervisor.
 package program
