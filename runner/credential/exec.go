@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/child"
 )
 
 // helperTimeout bounds one run of a helper.
@@ -111,16 +111,13 @@ func run(ctx context.Context, helper *os.File, argv []string) (Secret, error) {
 		return Secret{}, err
 	}
 	cmd.Stdout = write
-	// The kernel sends Pdeathsig when the thread that forked ends, so the
-	// thread is kept until the helper is done.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	// Descriptors that this process was given (systemd's sockets) must not
-	// reach the helper, so all are marked before the fork.
-	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+	attr, done, err := child.Isolate(0)
+	if err != nil {
 		_ = write.Close()
-		return Secret{}, fmt.Errorf("mark descriptors: %w", err)
+		return Secret{}, err
 	}
+	defer done()
+	cmd.SysProcAttr = attr
 	err = cmd.Start()
 	_ = write.Close()
 	if err != nil {
@@ -161,11 +158,6 @@ func command(ctx context.Context, helper *os.File, argv []string) (*exec.Cmd, er
 	cmd.Dir = "/"
 	if script {
 		cmd.ExtraFiles = []*os.File{helper}
-	}
-	cmd.SysProcAttr = &unix.SysProcAttr{
-		Setsid:     true,
-		Pdeathsig:  unix.SIGKILL,
-		Cloneflags: unix.CLONE_NEWPID,
 	}
 	return cmd, nil
 }

@@ -3,8 +3,8 @@
 // library, and for the exact values that the supervisor holds.
 //
 // It starts the search in a process of its own, confined to what it is to
-// read, and keeps what it found. It imports policy, the standard library and
-// golang.org/x/sys. It never reads a workspace itself, and never tells the
+// read, and keeps what it found. It imports policy, child, the standard library
+// and golang.org/x/sys. It never reads a workspace itself, and never tells the
 // process that does a value: only keyed hashes, which a value can be
 // recognised by. What reads is package scan, which creel-check alone links.
 package hygiene

@@ -12,12 +12,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/child"
 )
 
 // maxReport bounds what a search says.
@@ -189,19 +190,14 @@ func run(ctx context.Context, job Job, files []*os.File) (*Report, error) {
 	var said bytes.Buffer
 	cmd.Stdout = &limited{&said, maxReport}
 	cmd.ExtraFiles = files
-	cmd.SysProcAttr = &unix.SysProcAttr{
-		Setsid: true, Pdeathsig: unix.SIGKILL,
-		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNS,
-		// No capability outlives the change of the user (capabilities(7)).
-		Credential: &syscall.Credential{Uid: job.UID, Gid: job.GID},
+	attr, done, err := child.Isolate(unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNS)
+	if err != nil {
+		return nil, err
 	}
-	// The kernel sends Pdeathsig when the thread that forked ends.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	// What this process was given (systemd's sockets) must not be inherited.
-	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("mark descriptors: %w", err)
-	}
+	defer done()
+	// No capability outlives the change of the user (capabilities(7)).
+	attr.Credential = &syscall.Credential{Uid: job.UID, Gid: job.GID}
+	cmd.SysProcAttr = attr
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
