@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -118,6 +119,17 @@ func (s *Set) Get(name string) (*Policy, bool) {
 func (s *Set) Document(name string) (*Document, bool) {
 	doc, ok := s.documents[name]
 	return doc, ok
+}
+
+// All goes through the policies by their names, in alphabetical order.
+func (s *Set) All() iter.Seq2[string, *Policy] {
+	return func(yield func(string, *Policy) bool) {
+		for _, name := range s.Names() {
+			if !yield(name, s.documents[name].Policy) {
+				return
+			}
+		}
+	}
 }
 
 // Names lists the policies in alphabetical order.

@@ -157,8 +157,7 @@ func unnamed(store *image.Store, config *policy.Config) ([]image.Info, error) {
 		return nil, program.Hinted(errors.New("the policies have errors, so what they name is not known"), "creel policy check "+config.PolicyDir+"/*.yaml")
 	}
 	named := map[string]bool{}
-	for _, name := range set.Names() {
-		p, _ := set.Get(name)
+	for name, p := range set.All() {
 		if p.Root.Image == "" {
 			continue
 		}

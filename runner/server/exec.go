@@ -107,9 +107,11 @@ func checkExec(r *api.ExecRequest) error {
 	case !isName(r.Policy) || r.Policy == "":
 		return api.BadRequest("`creel policy show NAME` shows one", "the policy name %.100q cannot be", r.Policy)
 	}
-	for what, name := range map[string]string{"session name": r.Session, "sender": r.Sender, "channel": r.Channel, "name of the call": r.Call} {
-		if !isName(name) {
-			return api.BadRequest("", "the %s %.100q cannot be", what, name)
+	for _, word := range []struct{ what, name string }{
+		{"session name", r.Session}, {"sender", r.Sender}, {"channel", r.Channel}, {"name of the call", r.Call},
+	} {
+		if !isName(word.name) {
+			return api.BadRequest("", "the %s %.100q cannot be", word.what, word.name)
 		}
 	}
 	total := 0

@@ -60,8 +60,8 @@ func (s *Supervisor) choosePolicy(declared *Declared, peer server.Peer, name str
 	}
 	// Whether a policy exists is told only to those who may run it.
 	var allowed []string
-	for _, other := range declared.Policies.Names() {
-		if p, _ := declared.Policies.Get(other); s.mayCall(p, peer.UID) {
+	for other, p := range declared.Policies.All() {
+		if s.mayCall(p, peer.UID) {
 			allowed = append(allowed, other)
 		}
 	}

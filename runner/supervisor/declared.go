@@ -43,8 +43,7 @@ func (e ProblemsError) Error() string {
 // when it is declared.
 func CompileFilters(set *policy.Set) (map[string][]byte, error) {
 	filters, compiled := map[string][]byte{}, map[string][]byte{}
-	for _, name := range set.Names() {
-		p, _ := set.Get(name)
+	for name, p := range set.All() {
 		program, ok := compiled[p.Seccomp]
 		if !ok {
 			var err error

@@ -20,8 +20,7 @@ var noteLevels = map[credential.Level]string{credential.Fine: levelOK, credentia
 func (s *Supervisor) credentialFindings(ctx context.Context) []api.Finding {
 	declared := s.declared.Load()
 	var credentials []policy.Credential
-	for _, name := range declared.Policies.Names() {
-		p, _ := declared.Policies.Get(name)
+	for _, p := range declared.Policies.All() {
 		credentials = append(credentials, p.Credentials...)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, examineTimeout, fmt.Errorf("no answer within %s", examineTimeout))

@@ -50,8 +50,7 @@ func (s *Supervisor) engineFindings(ctx context.Context) []api.Finding {
 func (s *Supervisor) engineUsers() map[policy.Engine][]string {
 	declared := s.declared.Load()
 	users := map[policy.Engine][]string{}
-	for _, name := range declared.Policies.Names() {
-		p, _ := declared.Policies.Get(name)
+	for name, p := range declared.Policies.All() {
 		chosen := declared.EngineOf(p)
 		users[chosen] = append(users[chosen], name)
 	}

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/initproto"

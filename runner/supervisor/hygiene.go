@@ -85,8 +85,7 @@ func foul(name string, result *hygiene.Result, err error) *api.Error {
 func (s *Supervisor) hygieneNotices() []string {
 	declared := s.declared.Load()
 	var notices []string
-	for _, name := range declared.Policies.Names() {
-		of, _ := declared.Policies.Get(name)
+	for name, of := range declared.Policies.All() {
 		if told, ok := s.foul.Load(name); ok && of.Hygiene != nil {
 			notices = append(notices, told.(string))
 		}
@@ -100,8 +99,7 @@ func (s *Supervisor) hygieneFindings(ctx context.Context) []api.Finding {
 	defer cancel()
 	declared := s.declared.Load()
 	var findings []api.Finding
-	for _, name := range declared.Policies.Names() {
-		of, _ := declared.Policies.Get(name)
+	for name, of := range declared.Policies.All() {
 		if of.Hygiene == nil {
 			continue
 		}
@@ -138,8 +136,7 @@ func (s *Supervisor) beginHygiene() {
 	}
 	declared := s.declared.Load()
 	var subjects []hygiene.Subject
-	for _, name := range declared.Policies.Names() {
-		of, _ := declared.Policies.Get(name)
+	for _, of := range declared.Policies.All() {
 		if of.Hygiene == nil {
 			continue
 		}
@@ -164,8 +161,7 @@ func (s *Supervisor) beginHygiene() {
 // without having one made.
 func (s *Supervisor) learnKept(ctx context.Context) error {
 	declared := s.declared.Load()
-	for _, name := range declared.Policies.Names() {
-		of, _ := declared.Policies.Get(name)
+	for _, of := range declared.Policies.All() {
 		for _, c := range of.Credentials {
 			secret, ok := s.cfg.Credentials.Kept(ctx, c)
 			if !ok {

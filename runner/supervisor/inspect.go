@@ -144,8 +144,8 @@ func (s *Supervisor) askVersion(ctx context.Context) (string, error) {
 func (s *Supervisor) Policies(_ context.Context, peer server.Peer) (*api.PolicyReply, error) {
 	declared := s.declared.Load()
 	reply := &api.PolicyReply{}
-	for _, name := range declared.Policies.Names() {
-		if p, _ := declared.Policies.Get(name); s.mayCall(p, peer.UID) {
+	for name, p := range declared.Policies.All() {
+		if s.mayCall(p, peer.UID) {
 			reply.Policies = append(reply.Policies, name)
 		}
 	}

@@ -156,13 +156,13 @@ func (inv *invocation) usage() (cgroup.Usage, error) {
 
 // logOf is the log with what tells an invocation from others.
 func (s *Supervisor) logOf(inv *invocation) *logrus.Entry {
-	log := s.cfg.Log.WithFields(logrus.Fields{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller})
+	fields := logrus.Fields{"sandbox": inv.id, "policy": inv.policy.Name, "caller": inv.caller}
 	for key, word := range map[string]string{"session": inv.req.Session, "sender": inv.req.Sender, "channel": inv.req.Channel, "call": inv.req.Call} {
 		if word != "" {
-			log = log.WithField(key, word)
+			fields[key] = word
 		}
 	}
-	return log
+	return s.cfg.Log.WithFields(fields)
 }
 
 // describe is the invocation as ps shows it.

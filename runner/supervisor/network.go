@@ -103,8 +103,8 @@ func newProxy(p *policy.Policy, told func(*egress.Refusal)) (*egress.Proxy, erro
 // name, so that it is found when it is declared: names whose letters are in no
 // form that a resolver would take.
 func CheckEgress(set *policy.Set) error {
-	for _, name := range set.Names() {
-		if p, _ := set.Get(name); p.Network != nil {
+	for _, p := range set.All() {
+		if p.Network != nil {
 			if _, err := newProxy(p, nil); err != nil {
 				return err
 			}

@@ -18,8 +18,8 @@ import (
 // started, their posture compared, waiting for a job. Each is made from a
 // policy alone, so it holds no command, no credential and nothing of a caller,
 // and each is used once. (Where a policy has credentials made ahead too, they
-// are not in the sandbox: see prefetch.) What is asked of a sandbox before its job is asked
-// of one from the pool as well, since the same steps made it.
+// are not in the sandbox: see prefetch.) What is asked of a sandbox before its
+// job is asked of one from the pool as well, since the same steps made it.
 
 const (
 	// maxWarm bounds the sandboxes that wait, of all policies together.
@@ -278,8 +278,8 @@ func (s *Supervisor) stock() {
 		stale = append(stale, shelf.waiting...)
 	}
 	p.shelves = map[string]*shelf{}
-	for _, name := range declared.Policies.Names() {
-		if of, _ := declared.Policies.Get(name); of.Pool.Warm > 0 {
+	for name, of := range declared.Policies.All() {
+		if of.Pool.Warm > 0 {
 			p.shelves[name] = &shelf{policy: of, target: min(of.Pool.Warm, maxWarm)}
 		}
 	}

@@ -152,8 +152,7 @@ func (s *Supervisor) secretsNamed(names []string) (*api.SecretsReply, error) {
 func (s *Supervisor) secretUsers() map[string][]string {
 	users := map[string][]string{}
 	policies := s.declared.Load().Policies
-	for _, name := range policies.Names() {
-		p, _ := policies.Get(name)
+	for name, p := range policies.All() {
 		for _, c := range p.Credentials {
 			if c.Provider == policy.ProviderStore && !slices.Contains(users[c.Reference], name) {
 				users[c.Reference] = append(users[c.Reference], name)

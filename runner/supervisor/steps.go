@@ -156,8 +156,9 @@ func send(ctx context.Context, inv *invocation, job initproto.Job) error {
 }
 
 // environment is that of the command, weakest first: the defaults, where the
-// proxy is, the policy's, and last the caller's. A later name takes the place of an earlier
-// one. The credentials follow it; no caller can set what they are called.
+// proxy is, the policy's, and last the caller's. A later name takes the place
+// of an earlier one. The credentials follow it; no caller can set what they are
+// called.
 func environment(inv *invocation) [][]byte {
 	env := [][]byte{
 		[]byte("PATH=" + defaultPath), []byte("HOME=/tmp"),
