@@ -29,7 +29,7 @@ type scale struct {
 	rounds   int           // of the latency rows
 	budget   time.Duration // of one contender in one round, while it is fast
 	most     time.Duration // in which the rounds of one number of callers begin
-	paced    int           // calls that a paced contender makes at least in one round
+	paced    int           // calls that one paced caller makes at least in one round
 	longest  time.Duration // that one call may take
 	length   int           // of a sustained row, in seconds
 	slices   int           // that it is measured in, in turns
@@ -41,7 +41,7 @@ type scale struct {
 }
 
 func (o options) scale() scale {
-	s := scale{rounds: 8, budget: 500 * time.Millisecond, most: 6 * time.Minute, paced: 32, longest: 30 * time.Second, length: 60, slices: 6, repeats: 5, drift: 10_000, many: 500,
+	s := scale{rounds: 8, budget: 500 * time.Millisecond, most: 15 * time.Minute, paced: 128, longest: 30 * time.Second, length: 60, slices: 6, repeats: 5, drift: 10_000, many: 500,
 		overload: 30 * time.Second, launches: 200}
 	if o.quick {
 		s = scale{rounds: 2, budget: 200 * time.Millisecond, most: 30 * time.Second, paced: 16, longest: 15 * time.Second, length: 4, slices: 2, repeats: 1, drift: 500, many: 100,

@@ -22,6 +22,7 @@ func (r *Report) judge() {
 		r.compare("warm, API, "+maker+": p50", hot.rounds(), fork.rounds(), atMost(2, paced(plain)+": p50"))
 		// A round has too few calls for a p99 of its own.
 		r.compare("warm, API, "+maker+": p99", hot.whole(hot.P99), fork.whole(fork.P50), atMost(8, paced(plain)+": p50"))
+		r.compare(fmt.Sprintf("warm, API, %s: p99 of the %d calls not held up by the host", maker, hot.N-hot.HeldUp), hot.whole(hot.OwnP99), fork.whole(fork.P50), atMost(8, paced(plain)+": p50"))
 		r.compare("warm, shell, "+maker+": p50", shell.rounds(), wrapped.rounds(), atMost(1, paced(bubblewrap)+": p50"))
 		r.compare("cold, API, "+maker+": p50", fresh.rounds(), r.latency(bare(maker)).rounds(), atMost(1.3, bare(maker)+": p50"))
 	}

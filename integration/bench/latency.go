@@ -21,6 +21,11 @@ type cell struct {
 	failed  int
 	failure string
 	missed  int // calls for which no sandbox can have waited
+
+	// Of the paced calls of one caller: what the host took of the processors
+	// meanwhile, and the milliseconds of those from which it took nothing.
+	stolen time.Duration
+	own    []float64
 }
 
 // measureLatency goes through all contenders in each round, so that no
@@ -56,14 +61,17 @@ func (b *bench) measureLatency(ctx context.Context) {
 	}
 }
 
+// pacedShare is how many times its share of the run a paced contender has.
+const pacedShare = 40
+
 // worthwhile leaves out what is missing, what fails from the start, what
 // hangs, and what has had three times its share of the run: the slow ones
-// need fewer rounds. A paced contender mostly waits, and has five times its
-// share.
+// need fewer rounds. A paced contender mostly waits, and makes a number of
+// calls and no more.
 func (c *cell) worthwhile(b *bench) bool {
 	share := 3
 	if c.paced {
-		share = 5
+		share = pacedShare
 	}
 	broken := c.failed > 0 && len(slices.Concat(c.rounds...)) == 0
 	return c.missing == "" && !broken && !c.hangs() && c.spent < time.Duration(share*b.rounds)*b.budget
@@ -83,8 +91,11 @@ func (c *cell) round(ctx context.Context, b *bench) []float64 {
 		return c.call(ctx, func(int64) bool { return time.Since(began) < b.budget })
 	}
 	least := b.paced
+	if c.callers > 1 {
+		least /= 4 // and yet more, since each time all call
+	}
 	if c.warm != nil {
-		least = min(least, c.warm.size)
+		least = min(least, 2*c.warm.size)
 	}
 	var all []float64
 	for n := 0; (time.Since(began) < b.budget || n < least) && ctx.Err() == nil && !c.hangs(); {
@@ -103,9 +114,24 @@ func (c *cell) round(ctx context.Context, b *bench) []float64 {
 			c.missed += max(0, calls-c.warm.waiting)
 		}
 		n += calls
-		all = append(all, c.call(ctx, func(n int64) bool { return n <= int64(calls) })...)
+		all = append(all, c.held(func() []float64 { return c.call(ctx, func(n int64) bool { return n <= int64(calls) }) })...)
 	}
 	return all
+}
+
+// held adds up what the host takes while one caller calls once.
+func (c *cell) held(call func() []float64) []float64 {
+	before, err := stolen()
+	took := call()
+	after, again := stolen()
+	if c.callers > 1 || c.burst || err != nil || again != nil {
+		return took
+	}
+	c.stolen += after - before
+	if after == before {
+		c.own = append(c.own, took...)
+	}
+	return took
 }
 
 // call has all callers call, each at least once, while more says so of the
@@ -164,6 +190,9 @@ func (c *cell) row() LatencyRow {
 		row.P50, row.P90, row.P99 = middle(all), quantile(all, .9), quantile(all, .99)
 		row.Rounds = medians(c.rounds)
 		row.Low, row.High = between10and90(row.Rounds)
+	}
+	if len(c.own) > 0 {
+		row.Stolen, row.HeldUp, row.OwnP99 = milliseconds(c.stolen), len(all)-len(c.own), quantile(c.own, .99)
 	}
 	return row
 }

@@ -48,7 +48,8 @@ func spread(low, high float64) string {
 
 const (
 	ratioNote = "Got: the median of the ratios of each round, and their 10th to 90th percentile."
-	pacedNote = "Warm and paced: each caller calls once, each time that the pools are full and nothing has happened for a moment; the others call again and again."
+	pacedNote = "Warm and paced: each caller calls once, each time that the pools are full and nothing has happened for a moment; the others call again and again. " +
+		"Held up by the host: calls during which it took processors from this virtual machine (steal in /proc/stat, in ticks of 10 ms)."
 )
 
 func (r *Report) markdown() string {
@@ -104,9 +105,18 @@ func (r *Report) latencyTable() string {
 	t := newTable("contender", "callers", "p50", "p90", "p99", "spread", "n", "remarks")
 	for _, row := range r.Latency {
 		t.row(row.Contender, fmt.Sprint(row.Callers), short(row.P50), short(row.P90), short(row.P99), spread(row.Low, row.High),
-			fmt.Sprint(row.N), remarks(row.Note, row.Failed, row.Missed))
+			fmt.Sprint(row.N), remarks(row.held(), row.Failed, row.Missed))
 	}
 	return t.String()
+}
+
+// held is the note, with what the host took from paced calls.
+func (row LatencyRow) held() string {
+	if row.HeldUp == 0 {
+		return row.Note
+	}
+	held := fmt.Sprintf("%d held up by the host, %s ms in all; p99 of the others %s", row.HeldUp, short(row.Stolen), short(row.OwnP99))
+	return strings.TrimSuffix(held+"; "+row.Note, "; ")
 }
 
 func remarks(note string, failed, missed int) string {

@@ -21,6 +21,7 @@ const (
 func paced(name string) string { return name + ", paced" }
 
 func (b *bench) addPeers() {
+	b.add(b.arithmetic())
 	b.addPaced(b.plain)
 	// The flags that agents' sandboxes use: every namespace, the host's /usr
 	// read-only, a new /proc, /dev and /tmp. No seccomp filter, no limits.

@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// slowCalls is how many times as many calls are watched for the slowest.
+const slowCalls = 3
+
 // printProfile says which step of a launch takes how long, whose the time of
 // the processors is, and which system calls are made how often. It asks
 // creeld for its steps (`creel inspect`), and perf(1) for the rest: creeld
@@ -30,6 +33,9 @@ func (b *bench) printProfile(ctx context.Context) {
 			if err := b.perf(ctx, c, policy); err != nil {
 				fmt.Printf("\n%s, %s: no processor time and no system calls: %v\n", c.maker, policy, err)
 			}
+		}
+		if err := b.slowest(ctx, c, slowCalls*b.launches); err != nil {
+			fmt.Printf("\n%s, %s: no slowest calls: %v\n", c.maker, warm, err)
 		}
 	}
 }

@@ -60,6 +60,12 @@ type LatencyRow struct {
 	P99       float64 `json:"p99"`
 	Low       float64 `json:"low"`
 	High      float64 `json:"high"`
+	// Stolen is what the host took of the processors, all together, during the
+	// paced calls of one caller, HeldUp in how many of them, and OwnP99 the p99
+	// of the others.
+	Stolen float64 `json:"stolen,omitempty"`
+	HeldUp int     `json:"heldUp,omitempty"`
+	OwnP99 float64 `json:"ownP99,omitempty"`
 	// Rounds are the medians of each.
 	Rounds []float64 `json:"rounds,omitempty"`
 	Note   string    `json:"note,omitempty"`
