@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// What nobody waits for, making sandboxes ahead and taking ended ones away,
-// costs as much as what somebody does wait for. So it stands back while a
+// What nobody waits for, making sandboxes ahead, taking ended ones away and
+// collecting garbage, costs as much as what somebody does wait for. So it stands back while a
 // command is being started or has only just been, but not for long: a
 // supervisor that always has commands must do its other work too.
 const (
@@ -57,8 +57,8 @@ func (l *lull) leave() {
 	}
 }
 
-// wait returns when there is a lull, or after patience.
-func (l *lull) wait() {
+// wait returns when there is a lull, or after patience, and reports which.
+func (l *lull) wait() bool {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	for {
@@ -69,16 +69,16 @@ func (l *lull) wait() {
 			select {
 			case <-ended:
 			case <-limit.C:
-				return
+				return false
 			}
 			continue
 		}
 		select {
 		case <-began:
 		case <-time.After(breath):
-			return
+			return true
 		case <-limit.C:
-			return
+			return false
 		}
 	}
 }

@@ -136,6 +136,7 @@ func (s *Supervisor) makeAhead(shelf *shelf) {
 			s.discard(w)
 		}
 	}
+	s.garbage.collect(s.lull)
 	p := s.pool
 	p.mu.Lock()
 	p.making--

@@ -80,8 +80,9 @@ type Supervisor struct {
 	// workspaces found.
 	foul sync.Map
 
-	pool *pool
-	lull *lull
+	pool    *pool
+	lull    *lull
+	garbage garbage
 	// launches holds one value for each launch under way, so that many at once
 	// do not slow down one another, and an operator, to a standstill.
 	launches chan struct{}
