@@ -57,9 +57,6 @@ func (b *bench) arithmetic() contender {
 	}}
 }
 
-// computed keeps the compiler from leaving the arithmetic out.
-var computed uint64
-
 func compute(steps int) {
 	var done sync.WaitGroup
 	results := make([]uint64, runtime.NumCPU())
@@ -73,7 +70,5 @@ func compute(steps int) {
 		})
 	}
 	done.Wait()
-	for _, x := range results {
-		computed += x
-	}
+	runtime.KeepAlive(results) // or the compiler might leave the arithmetic out
 }
