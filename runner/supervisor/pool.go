@@ -136,7 +136,6 @@ func (s *Supervisor) makeAhead(shelf *shelf) {
 			s.discard(w)
 		}
 	}
-	s.garbage.collect(s.lull)
 	p := s.pool
 	p.mu.Lock()
 	p.making--
@@ -156,6 +155,7 @@ func (s *Supervisor) makeAhead(shelf *shelf) {
 	}
 	p.mu.Unlock()
 	p.nudge()
+	go s.garbage.collect(s.lull)
 	if err == nil {
 		s.watch(shelf, w)
 	}
