@@ -39,6 +39,7 @@ type Rig struct {
 	bin       string
 
 	creeld *exec.Cmd
+	killed bool // and not started again
 	group  string
 	log    *lockedBuffer
 	stderr io.Writer // the log, and a copy of it where one is asked for
@@ -91,7 +92,12 @@ func Start(t testing.TB, o Options) *Rig {
 		dir, r.Policies, dir, dir, r.bin, r.Target.config(), o.Config))
 	r.WritePolicy("exec-default", r.PolicyText("exec-default", o.Policy))
 	r.StartSupervisor()
-	t.Cleanup(func() { r.StopSupervisor() })
+	t.Cleanup(func() {
+		if r.killed { // what it left is for the next one to take away
+			r.StartSupervisor()
+		}
+		r.StopSupervisor()
+	})
 	return r
 }
 
@@ -133,7 +139,7 @@ func (r *Rig) StartSupervisor() {
 	cmd.Env = append(os.Environ(), r.env...)
 	cmd.Stderr = r.stderr
 	check(r.t, cmd.Start())
-	r.creeld = cmd
+	r.creeld, r.killed = cmd, false
 	r.Eventually("creeld answers", func() bool {
 		if syscall.Kill(cmd.Process.Pid, 0) != nil || zombie(cmd.Process.Pid) {
 			r.t.Fatalf("creeld ended:\n%s", r.log)
@@ -178,7 +184,7 @@ func (r *Rig) AwaitSupervisor() {
 	r.t.Helper()
 	r.Eventually("creeld has ended", func() bool { return zombie(r.Pid()) })
 	_ = r.creeld.Wait() // says how
-	r.creeld = nil
+	r.creeld, r.killed = nil, true
 }
 
 // Reload sends SIGHUP and returns once the log says what came of it.
