@@ -47,9 +47,16 @@ func main() {
 			continue
 		}
 		fmt.Printf("== %s: %s\n", s.name, s.about)
-		start := time.Now()
+		start, before := time.Now(), lookAtMachine()
 		if err := s.run(report); err != nil {
 			fmt.Fprintf(os.Stdout, "ci: error: step %s: %v\n", s.name, err)
+		}
+		if s.test {
+			left := changedSince(before)
+			for _, change := range left {
+				fmt.Fprintf(os.Stdout, "ci: error: step %s changed the machine: %s\n", s.name, change)
+			}
+			report.steps["the machine is as it was before "+s.name] = len(left) == 0
 		}
 		fmt.Printf("== %s took %.0fs\n", s.name, time.Since(start).Seconds())
 	}
