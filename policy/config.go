@@ -33,6 +33,8 @@ var configFile = table(func() []field[Config] {
 			"The group that may connect to exec.sock."),
 		optional("stateDir", ownDirectory, "/var/lib/creel", func(c *Config) *string { return &c.StateDir },
 			"What must outlive creeld: the names of leases that are still to be revoked."),
+		optional("tokenSocket", nullable[TokenSocket]{tokenSocketFields}, nil, func(c *Config) **TokenSocket { return &c.TokenSocket },
+			"A socket for callers whose user proves nothing, and who show an API token; left out, there is none."),
 		optional("vault", nullable[Vault]{vaultFields}, nil, func(c *Config) **Vault { return &c.Vault },
 			"The vault of the policies' vault: credentials; left out, there is none."),
 		optional("secrets", secretsFields, secretsFields.defaults(), func(c *Config) *Secrets { return &c.Secrets },

@@ -19,6 +19,7 @@ admins: [ops, 1000]
 group: sandboxers
 initPath: /opt/creel/creel-init
 stateDir: /srv/creel/state
+tokenSocket: {group: creel-token}
 vault:
   address: https://vault.example.org:8200
   caFile: /etc/creel/vault-ca.pem
@@ -38,7 +39,7 @@ func TestConfigIsReadInFull(t *testing.T) {
 		RuntimeDir: "/srv/creel/run", PolicyDir: "/srv/creel/policies", AuditDir: "/srv/creel/audit", ImageDir: "/srv/creel/images",
 		Engine: "oci", Runtime: "crun", DockerSocket: "/run/other/docker.sock", InitPath: "/opt/creel/creel-init", Strict: true,
 		Admins: []string{"ops", "1000"}, Group: "sandboxers",
-		StateDir: "/srv/creel/state",
+		StateDir: "/srv/creel/state", TokenSocket: &TokenSocket{Group: "creel-token"},
 		Vault: &Vault{Address: "https://vault.example.org:8200", CAFile: "/etc/creel/vault-ca.pem", Namespace: "team/production",
 			Credential: "vault-secret-id", RoleID: "5e6a4dd6-0000-4000-8000-3f1c5e8b7a21", Login: "creel", Timeout: 2 * time.Second},
 		Secrets: Secrets{Dir: "/srv/creel/secrets", Key: SecretsKey{File: "/etc/creel/secrets.key"}},
@@ -78,6 +79,7 @@ initPath: /
 strict: false
 stateDir: /dev/shm
 vault: {address: "http://vault.example.org", credential: "a:b", login: "../sys", timeout: 1h, token: hvs.x}
+tokenSocket: {group: "a b", everyone: true}
 secrets: {dir: /proc/secrets, key: {file: /etc/creel/secrets.key, credential: secrets}}
 `
 	c, problems := ParseConfig("creel.yaml", []byte(bad))

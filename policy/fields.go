@@ -170,8 +170,10 @@ var poolFields = table(func() []field[Pool] {
 
 var callersFields = table(func() []field[Callers] {
 	return []field[Callers]{
-		required("users", list[string]{what: "a list of user names", item: caller, min: 1, max: 256}, func(c *Callers) *[]string { return &c.Users },
-			"User names or decimal user ids; an empty list would mean none."),
+		optional("users", unlessEmpty[string]{list[string]{what: "a list of user names", item: caller, min: 1, max: 256}}, nil, func(c *Callers) *[]string { return &c.Users },
+			"User names or decimal user ids, as the kernel knows the caller by."),
+		optional("tokens", unlessEmpty[string]{list[string]{what: "a list of names of tokens", item: tokenNames, min: 1, max: 256}}, nil, func(c *Callers) *[]string { return &c.Tokens },
+			"Names of API tokens, for callers whose user proves nothing; a token must name the policy too."),
 		optional("senders", unlessEmpty[string]{list[string]{what: "a list of senders", item: origin, min: 1, max: 4096}}, nil, func(c *Callers) *[]string { return &c.Senders },
 			"For whom the users may run it, as PLATFORM:ID; left out, for anybody."),
 		optional("channels", unlessEmpty[string]{list[string]{what: "a list of channels", item: origin, min: 1, max: 4096}}, nil, func(c *Callers) *[]string { return &c.Channels },

@@ -235,6 +235,9 @@ func (a Allowed) over(now time.Time) bool { return !now.Before(a.Until.AddDate(0
 // Callers says who may run the policy.
 type Callers struct {
 	Users []string // user names or decimal uids
+	// Tokens are the names of API tokens, for callers who come to the socket
+	// for those; users mean nothing there.
+	Tokens []string
 	// Senders and Channels are for whom and from where a user may run it, as
 	// PLATFORM:ID; none: that is not asked.
 	Senders, Channels []string
@@ -255,8 +258,10 @@ type Config struct {
 	Admins       []string // user names or decimal uids besides root
 	Group        string   // group that may connect to exec.sock; default creel
 	StateDir     string   // what must outlive creeld; default /var/lib/creel
-	Vault        *Vault   // nil: there is none
-	Secrets      Secrets
+	// TokenSocket says who may connect to token.sock; nil: there is none.
+	TokenSocket *TokenSocket
+	Vault       *Vault // nil: there is none
+	Secrets     Secrets
 }
 
 // Severity says whether a problem refuses the file.

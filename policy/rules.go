@@ -14,6 +14,7 @@ var rules = []rule{
 	readOnlyStaysReadOnly,
 	sandboxCannotWriteWhatCreelTrusts,
 	variablesAreSetOnce,
+	callersAreSomebody,
 	callersAreNamedOnce,
 	networkLeadsSomewhere,
 	lifeNeedsALease,
@@ -107,6 +108,7 @@ func variablesAreSetOnce(p *Policy, report func(string, *fault)) {
 
 func callersAreNamedOnce(p *Policy, report func(string, *fault)) {
 	reportRepeats("callers.users", p.Callers.Users, report)
+	reportRepeats("callers.tokens", p.Callers.Tokens, report)
 	reportRepeats("callers.senders", p.Callers.Senders, report)
 	reportRepeats("callers.channels", p.Callers.Channels, report)
 }

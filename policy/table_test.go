@@ -23,6 +23,7 @@ func TestEveryFieldOfConfigHasARow(t *testing.T) {
 		t.Fatal(lines(problems))
 	}
 	c.Secrets.Key.Credential = "secrets" // the other choice, which is the default
+	c.TokenSocket.Everyone = true        // the other choice, which TestTokenSocketIsAGroupsOrEveryones makes
 	findZero(t, "Config", reflect.ValueOf(*c))
 }
 
