@@ -9,6 +9,7 @@ import (
 	"hash/maphash"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -17,9 +18,11 @@ import (
 	"github.com/zricethezav/gitleaks/v8/config"
 	"github.com/zricethezav/gitleaks/v8/detect"
 	"github.com/zricethezav/gitleaks/v8/logging"
+
+	tokentext "github.com/creel-sandbox/creel/runner/token/text"
 )
 
-// rules are those of gitleaks, as they come. They are read when the first text
+// rules are those of gitleaks, as they come, and one of our own. They are read when the first text
 // is to be searched: a search that finds nothing new needs none.
 //
 // The rules cost some microseconds for each hundred bytes, and the versions of a file in
@@ -68,8 +71,13 @@ const (
 
 // rulesVersion changes with the rules, and with how they are applied.
 func rulesVersion() string {
-	sum := sha256.Sum256([]byte("1\n" + config.DefaultConfig))
+	sum := sha256.Sum256([]byte("1\n" + config.DefaultConfig + tokenRule.Regex.String()))
 	return hex.EncodeToString(sum[:16])
+}
+
+// tokenRule finds creel's own API tokens: who has one can run commands.
+var tokenRule = config.Rule{
+	RuleID: "creel-api-token", Description: "an API token of creel", Regex: regexp.MustCompile(tokentext.Pattern), Keywords: []string{tokentext.Prefix},
 }
 
 // detector is made once. What a searched file says of the search (a comment
@@ -81,6 +89,10 @@ var detector = sync.OnceValue(func() *detect.Detector {
 	if err != nil {
 		panic(fmt.Sprintf("the library's own rules: %v", err)) // they are constant
 	}
+	cfg := d.Config
+	cfg.Rules[tokenRule.RuleID] = tokenRule
+	cfg.Keywords[tokentext.Prefix] = struct{}{}
+	d = detect.NewDetector(cfg)
 	d.IgnoreGitleaksAllow = true
 	return d
 })
