@@ -31,6 +31,7 @@ func newApp() *cli.App {
 		newKillCommand(),
 		newCredentialCommand(),
 		newSecretCommand(),
+		newTokenCommand(),
 		newInspectCommand(),
 		newLogsCommand(),
 		newStatsCommand(),

@@ -154,6 +154,8 @@ func arguments(path string) []string {
 		return sandboxIDs()
 	case "secret rotate", "secret rm":
 		return secretNames()
+	case "token rotate", "token revoke":
+		return tokenNames()
 	case "policy show", "policy explain":
 		return policyFiles()
 	case "completion":
@@ -188,6 +190,20 @@ func secretNames() []string {
 		if secret.State != api.SecretMissing {
 			names = append(names, secret.Name)
 		}
+	}
+	return names
+}
+
+func tokenNames() []string {
+	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
+	defer cancel()
+	reply, err := newClient().Tokens(ctx)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, token := range reply.Tokens {
+		names = append(names, token.Name)
 	}
 	return names
 }

@@ -147,6 +147,9 @@ func ended(result *api.Result) error {
 	case api.ReasonExpired:
 		told.Message = fmt.Sprintf("the command was ended with its credential, after %v", result.Wall.Round(time.Millisecond))
 		told.Hint = explain + "; a credential lasts as long as its ttl, or the vault, says"
+	case api.ReasonTokenEnded:
+		told.Message = "the command was ended with the token it was started with"
+		told.Hint = "it was revoked or replaced, or has expired: `sudo creel token ls` on the host"
 	case api.ReasonOOM:
 		told.Message, told.Hint = "the command was ended: it used more memory than its policy allows", explain
 	case api.ReasonLost:

@@ -69,11 +69,15 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 	if err != nil {
 		return nil, err
 	}
+	tokens, err := d.openTokens(cfg)
+	if err != nil {
+		return nil, err
+	}
 	ring := keyring.New()
 	searcher := hygiene.NewSearcher(filepath.Join(filepath.Dir(cfg.InitPath), "creel-check"), filepath.Join(cfg.StateDir, "hygiene"), ring.Key())
 	d.onClose(searcher.Close)
 	d.supervisor, err = supervisor.New(ctx, supervisor.Config{
-		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, Secrets: secrets, Hygiene: searcher, Keyring: ring, InitPath: cfg.InitPath,
+		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, Secrets: secrets, Tokens: tokens, Hygiene: searcher, Keyring: ring, InitPath: cfg.InitPath,
 		Load: loader(configPath, cfg), Log: log,
 	})
 	if err != nil {
@@ -91,7 +95,7 @@ func (d *daemon) openServer(cfg *policy.Config, configPath string) error {
 		return err
 	}
 	d.server = server.New(server.Options{
-		Exec: sockets.exec, Admin: sockets.admin, Backend: d.supervisor,
+		Exec: sockets.exec, Admin: sockets.admin, Token: sockets.token, Backend: d.supervisor,
 		Admins: d.supervisor.Admins(), ConfigPath: configPath, Log: d.log.Warnf,
 	})
 	return nil

@@ -33,7 +33,7 @@ func (d *daemon) openCredentials(cfg *policy.Config, systemd *credential.Systemd
 	dir := ""
 	if cfg.Vault != nil {
 		dir = filepath.Join(cfg.StateDir, "leases")
-		if err := d.lockLeases(dir); err != nil {
+		if err := d.lockState(dir); err != nil { // another supervisor would revoke what this one's sandboxes use
 			return nil, nil, err
 		}
 		// The vault is asked for nothing before the book is open.
@@ -74,14 +74,13 @@ func openSecrets(cfg *policy.Config, systemd *credential.Systemd) *store.Store {
 	})
 }
 
-// lockLeases takes the book of leases: another supervisor would revoke what
-// this one's sandboxes use.
-func (d *daemon) lockLeases(dir string) error {
+// lockState takes a directory of what outlives creeld, for this one alone.
+func (d *daemon) lockState(dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil { // its images are below it too
 		return fmt.Errorf("make state directory: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make book of leases: %w", err)
+		return fmt.Errorf("make %s: %w", dir, err)
 	}
 	lock, err := host.Lock(dir, lockWait)
 	if err != nil {

@@ -71,6 +71,14 @@ func conflicts(set *policy.Set, cfg *policy.Config) error {
 	return nil
 }
 
+// tokenText tells one socket for tokens from another.
+func tokenText(s *policy.TokenSocket) string {
+	if s == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%+v", *s)
+}
+
 // vaultText tells one vault from another; it holds no secret.
 func vaultText(v *policy.Vault) string {
 	if v == nil {
@@ -90,6 +98,7 @@ func sameFoundation(was, is *policy.Config) error {
 		{"initPath", was.InitPath, is.InitPath},
 		{"group", was.Group, is.Group},
 		{"stateDir", was.StateDir, is.StateDir},
+		{"tokenSocket", tokenText(was.TokenSocket), tokenText(is.TokenSocket)},
 		{"vault", vaultText(was.Vault), vaultText(is.Vault)},
 		{"secrets", fmt.Sprintf("%+v", was.Secrets), fmt.Sprintf("%+v", is.Secrets)},
 	} {

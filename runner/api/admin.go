@@ -8,7 +8,7 @@ type Sandbox struct {
 	Policy    string    `json:"policy"`
 	State     string    `json:"state"` // creating, warm, running, ending, orphan, ended
 	Command   string    `json:"command,omitempty"`
-	Caller    string    `json:"caller,omitempty"` // user name or uid
+	Caller    string    `json:"caller,omitempty"` // user name or uid, or token:NAME
 	Session   string    `json:"session,omitempty"`
 	Sender    string    `json:"sender,omitempty"` // the caller's word, like Channel and Call
 	Channel   string    `json:"channel,omitempty"`

@@ -8,7 +8,7 @@
 // SCM_RIGHTS (unix(7)) on the first byte of the request.
 //
 //	client                                   supervisor
-//	  ── Request{route, body} (+ 3 pipes) ────►
+//	  ── Request{route, body} (+ 3 pipes) ────►   with {token} on the token socket
 //	  ◄── Event{started} … ──────────────────
 //	  ── Control{signal | resize} ───────────►   any number, exec and canary only
 //	  ◄── Event{exited} or Event{error} ─────    the last message
@@ -21,6 +21,9 @@ package api
 const (
 	ExecSocketName  = "exec.sock"
 	AdminSocketName = "admin.sock"
+	// TokenSocketName is that of the socket for callers with a token. It is
+	// alone in its directory, which a container of such a caller can be given.
+	TokenSocketName = "token/token.sock"
 	DefaultDir      = "/run/creel"
 )
 
@@ -38,7 +41,8 @@ const MaxControl = 1 << 10
 var Version = "dev"
 
 // The routes. Exec, Version and the policies a caller may run are served on
-// the exec socket; all of them on the admin socket.
+// the exec socket; these and, of a caller's own sandboxes, Ps and Kill on the
+// token socket; all of them on the admin socket.
 const (
 	RouteExec    = "exec"
 	RoutePs      = "ps"
@@ -58,4 +62,9 @@ const (
 	RouteSecretRotate = "secret rotate"
 	RouteSecretRemove = "secret rm"
 	RouteSecretList   = "secret ls"
+
+	RouteTokenCreate = "token create"
+	RouteTokenRotate = "token rotate"
+	RouteTokenRevoke = "token revoke"
+	RouteTokenList   = "token ls"
 )

@@ -159,9 +159,10 @@ func (c *Conn) body(length int, v any) error {
 		return Decode(body, v)
 	}
 	body := make([]byte, 0, min(length, chunkSize))
+	defer func() { clear(body) }() // a request may hold a token
 	for len(body) < length {
 		start := len(body)
-		body = append(body, make([]byte, min(length-start, chunkSize))...)
+		body = lengthen(body, min(length-start, chunkSize))
 		if err := c.fill(body[start:]); err != nil {
 			return err
 		}
@@ -169,10 +170,22 @@ func (c *Conn) body(length int, v any) error {
 	return Decode(body, v)
 }
 
+// lengthen adds n bytes to b, of which it leaves no second copy.
+func lengthen(b []byte, n int) []byte {
+	if len(b)+n <= cap(b) {
+		return b[:len(b)+n]
+	}
+	longer := make([]byte, len(b)+n, 2*cap(b)+n)
+	copy(longer, b)
+	clear(b)
+	return longer
+}
+
 // fill takes exactly len(p) bytes of a message under way.
 func (c *Conn) fill(p []byte) error {
 	for {
 		n := copy(p, c.ahead)
+		clear(c.ahead[:n])
 		p, c.ahead = p[n:], c.ahead[n:]
 		if len(p) == 0 {
 			return nil

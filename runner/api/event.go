@@ -6,6 +6,9 @@ import "encoding/json"
 type Request struct {
 	Route string          `json:"route"`
 	Body  json.RawMessage `json:"body,omitempty"` // of the route's own type
+	// Token says who asks, on the token socket and on no other: nothing else
+	// does there. Bytes, so that whoever has compared it can wipe it.
+	Token []byte `json:"token,omitempty"`
 }
 
 // The types of Event.

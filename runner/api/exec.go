@@ -60,6 +60,7 @@ const (
 	ReasonExpired       = "credential-expired" // its credential ended before it did
 	ReasonKilled        = "killed"
 	ReasonCallerGone    = "caller-gone"
+	ReasonTokenEnded    = "token-ended" // the caller's token was revoked or replaced, or has expired
 	ReasonOOM           = "oom"
 	ReasonLost          = "lost" // ended from outside: by neither the command nor creel
 	ReasonNotFound      = "not-found"

@@ -1,7 +1,8 @@
-// Package client is the caller's side of the supervisor's two sockets.
+// Package client is the caller's side of the supervisor's sockets.
 //
-// It imports the standard library, x/sys and runner/api; not package net, so
-// that creel stays small and free of cgo however it is built. It never hands
+// It imports the standard library, x/sys, runner/api and runner/token/text; not
+// package net, so that creel stays small and free of cgo however it is built. It
+// never takes a token from an argument or the environment, and never hands
 // the supervisor a descriptor of the caller's own: the commands it asks for
 // run on pipes that it makes, and it copies between them and the caller.
 package client
@@ -29,14 +30,21 @@ const sendTimeout = 10 * time.Second
 // *api.Error wherever a person can act on them.
 type Client struct {
 	ExecSocket, AdminSocket string
+	// TokenFile holds a token. Where it is set, ExecSocket is that for callers
+	// with one, and everything is asked there.
+	TokenFile string
 }
 
-// New returns a Client for the sockets that getenv names, or else for the
-// default ones.
+// New returns a Client for the sockets, and with the token, that getenv names,
+// or else for the default ones.
 func New(getenv func(string) string) *Client {
-	c := &Client{ExecSocket: getenv(ExecSocketVariable), AdminSocket: getenv(AdminSocketVariable)}
+	c := &Client{ExecSocket: getenv(ExecSocketVariable), AdminSocket: getenv(AdminSocketVariable), TokenFile: getenv(TokenFileVariable)}
 	if c.ExecSocket == "" {
-		c.ExecSocket = filepath.Join(api.DefaultDir, api.ExecSocketName)
+		name := api.ExecSocketName
+		if c.TokenFile != "" {
+			name = api.TokenSocketName
+		}
+		c.ExecSocket = filepath.Join(api.DefaultDir, name)
 	}
 	if c.AdminSocket == "" {
 		c.AdminSocket = filepath.Join(api.DefaultDir, api.AdminSocketName)
@@ -139,6 +147,13 @@ func ask[Reply any](ctx context.Context, to socket, route string, body any, desc
 // request connects and sends a request. The connection closes when ctx ends
 // or done is called.
 func request(ctx context.Context, to socket, route string, body any, descriptors ...int) (_ *api.Conn, done func(), err error) {
+	var token []byte
+	if to.tokenFile != "" {
+		if token, err = readToken(to.tokenFile); err != nil {
+			return nil, nil, err
+		}
+		defer clear(token)
+	}
 	conn, err := dial(to)
 	if err != nil {
 		return nil, nil, err
@@ -148,7 +163,7 @@ func request(ctx context.Context, to socket, route string, body any, descriptors
 		stop()
 		conn.Close()
 	}
-	if err = conn.Send(outgoing{route, body}, descriptors...); err != nil {
+	if err = conn.Send(outgoing{token, route, body}, descriptors...); err != nil {
 		err = sendError(ctx, conn, err)
 		done()
 		return nil, nil, err
@@ -158,6 +173,7 @@ func request(ctx context.Context, to socket, route string, body any, descriptors
 
 // outgoing is an api.Request whose body is encoded along with it.
 type outgoing struct {
+	Token []byte `json:"token,omitempty"`
 	Route string `json:"route"`
 	Body  any    `json:"body,omitempty"`
 }

@@ -10,17 +10,24 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
-// socket is one of the two, with what its errors say.
+// socket is one of them, with what its errors say.
 type socket struct {
 	path, variable, unit string
 	admin                bool
+	tokenFile            string // of a token to show there; empty: none
 }
 
 func (c *Client) execSocket() socket {
+	if c.TokenFile != "" {
+		return socket{path: c.ExecSocket, variable: ExecSocketVariable, unit: "creeld.service", tokenFile: c.TokenFile}
+	}
 	return socket{path: c.ExecSocket, variable: ExecSocketVariable, unit: "creeld-exec.socket"}
 }
 
 func (c *Client) adminSocket() socket {
+	if c.TokenFile != "" {
+		return c.execSocket()
+	}
 	return socket{path: c.AdminSocket, variable: AdminSocketVariable, unit: "creeld-admin.socket", admin: true}
 }
 
@@ -74,6 +81,9 @@ func dialError(to socket, err error) error {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		e.Message = fmt.Sprintf("there is no supervisor: %s does not exist", to.path)
 		e.Hint = fmt.Sprintf("start it with `sudo systemctl start %s`, or point %s to its socket", to.unit, to.variable)
+		if to.tokenFile != "" {
+			e.Hint = "`tokenSocket:` in creel.yaml makes it; a container needs its directory; " + to.variable + " points elsewhere"
+		}
 	case errors.Is(err, unix.ECONNREFUSED):
 		e.Message = fmt.Sprintf("no supervisor listens on %s", to.path)
 		e.Hint = "it has stopped: see `systemctl status creeld` and `journalctl -u creeld`"
@@ -83,6 +93,8 @@ func dialError(to socket, err error) error {
 		e.Hint = "add the user to the group that owns the socket (`sudo usermod -aG creel NAME`) and log in again"
 		if to.admin {
 			e.Hint = "run the same command with sudo"
+		} else if to.tokenFile != "" {
+			e.Hint = "`tokenSocket:` in creel.yaml says which group may connect"
 		}
 	case errors.Is(err, unix.EAGAIN):
 		e.Code = api.CodeBusy

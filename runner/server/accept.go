@@ -13,12 +13,13 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
-// socketKind is which of the two sockets a connection came in by.
+// socketKind is which of the sockets a connection came in by.
 type socketKind string
 
 const (
 	execSocket  socketKind = "exec"
 	adminSocket socketKind = "admin"
+	tokenSocket socketKind = "token"
 )
 
 // reservedConns is the part of a socket's places kept for admins: a sixteenth.
@@ -85,21 +86,24 @@ func (s *Server) admit(socket net.Conn, kind socketKind, places *limiter) {
 		return
 	}
 	conn.SendTimeout = s.options.WriteTimeout
-	c := &call{server: s, conn: conn, peer: peer, socket: kind}
-	if !places.acquire(peer.UID, s.isAdmin(peer.UID)) {
-		c.fail(errBusy(peer))
+	c := &call{server: s, conn: conn, peer: peer, uid: peer.UID, socket: kind, large: s.large}
+	if kind == tokenSocket {
+		c.peer, c.large = Peer{UID: noID, GID: noID}, s.largeOfTokens
+	}
+	if !places.acquire(c.uid, c.privileged()) {
+		c.fail(errBusy(c.uid))
 		conn.Close()
 		return
 	}
 	if !s.enter(c) {
 		c.fail(errClosing)
 		conn.Close()
-		places.release(peer.UID)
+		places.release(c.uid)
 		return
 	}
 	go func() {
 		defer s.calls.Done()
-		defer places.release(peer.UID)
+		defer places.release(c.uid)
 		defer conn.Close()
 		c.serve()
 	}()
@@ -153,7 +157,7 @@ func (c *call) receive() (*api.Request, []*os.File, error) {
 	held := false
 	c.conn.Admit = func(length int) error {
 		if length > largeMessage {
-			held = c.server.large.acquire(c.peer.UID, c.server.isAdmin(c.peer.UID))
+			held = c.large.acquire(c.uid, c.privileged())
 			if !held {
 				return errBusyLarge
 			}
@@ -163,7 +167,7 @@ func (c *call) receive() (*api.Request, []*os.File, error) {
 	var request api.Request
 	files, err := c.conn.Receive(&request, execDescriptors, secretDescriptors)
 	if held {
-		c.server.large.release(c.peer.UID)
+		c.large.release(c.uid)
 	}
 	c.conn.Admit, c.conn.IdleTimeout = nil, 0 // what may follow takes as long as the command
 	if err == io.EOF || errors.Is(err, net.ErrClosed) {

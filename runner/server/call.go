@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,9 @@ type call struct {
 	server *Server
 	conn   *api.Conn
 	peer   Peer
+	uid    uint32 // of the process that connected: whom its share is counted to
 	socket socketKind
+	large  *limiter    // of messages over largeMessage, being received there
 	ended  atomic.Bool // the last message was sent, or nobody is there to read it
 }
 
@@ -32,18 +35,31 @@ func (c *call) serve() {
 		}
 		return
 	}
-	found, err := c.permitted(request, files)
+	if err := c.answer(request, files); err != nil {
+		c.fail(err)
+	}
+}
+
+// answer owns files until the route does.
+func (c *call) answer(request *api.Request, files []*os.File) error {
+	var found *route
+	ctx, stop, err := c.authenticate(c.server.ctx, request)
+	if err == nil {
+		defer stop()
+		found, err = c.permitted(request, files)
+	}
 	if err != nil {
 		for _, file := range files {
 			file.Close()
 		}
-		c.fail(err)
-		return
+		return err
 	}
-	if err := found.serve(c.server.ctx, c, request, files); err != nil {
-		c.fail(err)
-	}
+	return found.serve(ctx, c, request, files)
 }
+
+// privileged says whether the caller has a share in what is kept for admins. No
+// token gives one.
+func (c *call) privileged() bool { return c.socket != tokenSocket && c.server.isAdmin(c.peer.UID) }
 
 // watch reads what the client sends from now on, handing each Control to
 // accept (nil accepts none), and cancels the context that it returns when
@@ -97,7 +113,7 @@ func (c *call) send(event *api.Event) error {
 func (c *call) fail(err error) {
 	sendErr := c.send(&api.Event{Type: api.EventError, Error: internal(err)})
 	if sendErr != nil && !errors.Is(sendErr, unix.EPIPE) && !errors.Is(sendErr, net.ErrClosed) {
-		c.server.options.Log("answer uid %d: %v", c.peer.UID, sendErr)
+		c.server.options.Log("answer uid %d: %v", c.uid, sendErr)
 	}
 }
 

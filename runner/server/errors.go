@@ -23,10 +23,10 @@ var (
 	}
 )
 
-func errBusy(peer Peer) *api.Error {
+func errBusy(uid uint32) *api.Error {
 	return &api.Error{
 		Code:     api.CodeBusy,
-		Message:  fmt.Sprintf("too many connections at once by uid %d or by all callers", peer.UID),
+		Message:  fmt.Sprintf("too many connections at once by uid %d or by all callers", uid),
 		Hint:     "wait for running commands to end; `creel ps` lists them",
 		ExitCode: api.ExitFailed,
 	}

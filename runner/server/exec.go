@@ -85,7 +85,7 @@ func serveCommand(ctx context.Context, c *call, body *api.ExecRequest, err error
 		// A client that cannot be told has gone or hangs: watch sees the one,
 		// and the last message fails on the other.
 		if err := c.send(&api.Event{Type: api.EventStarted, ID: id}); err != nil {
-			c.server.options.Log("answer uid %d: %v", c.peer.UID, err)
+			c.server.options.Log("answer uid %d: %v", c.uid, err)
 		}
 	})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // value of a secret.
 const (
 	execDescriptors   = 3
-	secretDescriptors = 1
+	secretDescriptors = 1 // of a token too
 )
 
 // route is one row of the table below: who may call, with how many
@@ -22,6 +22,9 @@ type route struct {
 	// everyone says that any uid may call it, on either socket. All other
 	// routes are for admins, on the admin socket.
 	everyone bool
+	// holders says that whoever holds a token may call it, on the token socket,
+	// where there is no other.
+	holders bool
 	// root says that admins other than root may not call it.
 	root        bool
 	descriptors int
@@ -29,13 +32,14 @@ type route struct {
 }
 
 // routes is the whole permission table. Which policies a caller may run is
-// the backend's to decide: Exec and Policies are given the Peer.
+// the backend's to decide: Exec and Policies are given the Peer. Of Ps and Kill
+// a holder of a token gets what concerns its own sandboxes.
 var routes = map[string]route{
-	api.RouteExec:    {everyone: true, descriptors: execDescriptors, serve: serveExec},
-	api.RouteVersion: {everyone: true, serve: answer(version)},
-	api.RoutePolicy:  {everyone: true, serve: answer(policies)},
-	api.RoutePs:      {serve: answer(ps)},
-	api.RouteKill:    {serve: answer(kill)},
+	api.RouteExec:    {everyone: true, holders: true, descriptors: execDescriptors, serve: serveExec},
+	api.RouteVersion: {everyone: true, holders: true, serve: answer(version)},
+	api.RoutePolicy:  {everyone: true, holders: true, serve: answer(policies)},
+	api.RoutePs:      {holders: true, serve: answer(ps)},
+	api.RouteKill:    {holders: true, serve: answer(kill)},
 	api.RouteInspect: {serve: answer(inspect)},
 	api.RouteLogs:    {serve: serveLogs},
 	api.RouteStats:   {serve: answer(stats)},
@@ -49,6 +53,11 @@ var routes = map[string]route{
 	api.RouteSecretRotate: {root: true, descriptors: secretDescriptors, serve: serveRotateSecret},
 	api.RouteSecretRemove: {root: true, serve: answer(removeSecrets)},
 	api.RouteSecretList:   {serve: answer(secrets)},
+
+	api.RouteTokenCreate: {root: true, descriptors: secretDescriptors, serve: serveCreateToken},
+	api.RouteTokenRotate: {root: true, descriptors: secretDescriptors, serve: serveRotateToken},
+	api.RouteTokenRevoke: {serve: answer(revokeTokens)},
+	api.RouteTokenList:   {serve: answer(tokens)},
 }
 
 // permitted looks a request up and refuses what its caller may not have.
@@ -58,10 +67,14 @@ func (c *call) permitted(request *api.Request, files []*os.File) (*route, error)
 		return nil, api.BadRequest("use a creel of the same version as creeld: creel version",
 			"there is no route %.40q", request.Route)
 	}
+	holder := c.socket == tokenSocket
+	if holder && !found.holders {
+		return nil, deniedToHolders(request.Route)
+	}
 	if found.root && c.peer.UID != 0 {
 		return nil, c.deniedToOthers(request.Route)
 	}
-	if !found.everyone && (c.socket != adminSocket || !c.server.isAdmin(c.peer.UID)) {
+	if !holder && !found.everyone && (c.socket != adminSocket || !c.server.isAdmin(c.peer.UID)) {
 		return nil, c.denied(request.Route)
 	}
 	if len(files) != found.descriptors {
@@ -111,6 +124,13 @@ func policies(ctx context.Context, c *call, _ *none) (*api.PolicyReply, error) {
 }
 
 func ps(ctx context.Context, c *call, body *api.PsRequest) (*api.PsReply, error) {
+	if c.peer.Holder != nil {
+		keeper, err := c.tokenKeeper()
+		if err != nil {
+			return nil, err
+		}
+		return keeper.PsOf(ctx, c.peer.Holder, body.All)
+	}
 	return c.server.options.Backend.Ps(ctx, body.All)
 }
 
@@ -123,6 +143,13 @@ func kill(ctx context.Context, c *call, body *api.KillRequest) (*api.KillReply, 
 	}
 	if !validSignal(body.Signal) {
 		return nil, api.BadRequest("a signal's number is 1 to 64", "there is no signal %d", body.Signal)
+	}
+	if c.peer.Holder != nil {
+		keeper, err := c.tokenKeeper()
+		if err != nil {
+			return nil, err
+		}
+		return keeper.KillOf(ctx, c.peer.Holder, body)
 	}
 	return c.server.options.Backend.Kill(ctx, body)
 }

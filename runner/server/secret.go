@@ -64,7 +64,7 @@ func (c *call) giveSecret(ctx context.Context, request *api.Request, value *os.F
 		err = decodeBody(request, &body)
 	}
 	if err == nil {
-		err = checkValuePipe(value)
+		err = checkPipe("the value", value, unix.O_RDONLY)
 	}
 	if err != nil {
 		value.Close()
@@ -77,15 +77,15 @@ func (c *call) giveSecret(ctx context.Context, request *api.Request, value *os.F
 	return c.reply(reply)
 }
 
-// checkValuePipe refuses everything but an anonymous pipe to be read: a file
-// would have held the value on a disk, or be one that only root can read.
-func checkValuePipe(value *os.File) error {
-	problem, err := pipeProblem(value, unix.O_RDONLY)
+// checkPipe refuses everything but an anonymous pipe, of the right direction: a
+// file would have held the value on a disk, or be one that only root can use.
+func checkPipe(what string, file *os.File, mode int) error {
+	problem, err := pipeProblem(file, mode)
 	if err != nil {
-		return fmt.Errorf("check value: %w", err)
+		return fmt.Errorf("check %s: %w", what, err)
 	}
 	if problem != "" {
-		return api.BadRequest("a client makes its own pipe with pipe(2); creel does", "the value %s", problem)
+		return api.BadRequest("a client makes its own pipe with pipe(2); creel does", "%s %s", what, problem)
 	}
 	return nil
 }

@@ -1,11 +1,13 @@
-// Package server is the supervisor's side of the two sockets: it accepts
-// connections, learns from the kernel who called, decides by one table who
-// may use which route, and hands what is allowed to a Backend.
+// Package server is the supervisor's side of its sockets: it accepts
+// connections, learns who called, from the kernel or on the token socket from
+// what the Backend says of a token, decides by one table who may use which
+// route, and hands what is allowed to a Backend.
 //
 // It imports the standard library, x/sys and runner/api, never an engine or
-// a policy. It never believes an identity that a client sends, never starts
-// a process, and never keeps a descriptor that it did not hand on. A bad
-// frame, a slow peer or a flood ends that connection and no other.
+// a policy. It never believes an identity that a client sends, never keeps a
+// token, never starts a process, and never keeps a descriptor that it did not
+// hand on. A bad frame, a slow peer or a flood ends that connection and no
+// other.
 package server
 
 import (
@@ -32,10 +34,12 @@ var (
 
 // Peer is who called, as the kernel recorded it when the connection was made
 // (SO_PEERCRED, unix(7)). The process may have ended since, and its PID may
-// be another's by now: decide by UID alone.
+// be another's by now: decide by UID alone. On the token socket the kernel's
+// word counts for nothing: UID and GID are no user's, and Holder says who called.
 type Peer struct {
 	UID, GID uint32
 	PID      int32
+	Holder   *Holder // of a token; nil on the other sockets
 }
 
 // Stdio is the caller's three pipes; Out and Err may be the same pipe.
@@ -85,9 +89,9 @@ type PolicyLister interface {
 // Options configure a Server. Zero values take the defaults of the Default
 // constants.
 type Options struct {
-	// Exec and Admin accept *net.UnixConn; a nil one is not served.
-	Exec, Admin net.Listener
-	Backend     Backend
+	// Exec, Admin and Token accept *net.UnixConn; a nil one is not served.
+	Exec, Admin, Token net.Listener
+	Backend            Backend
 	// Admins are the uids besides 0 that may use every route.
 	Admins []uint32
 	// ConfigPath is the file that denials name.
@@ -98,6 +102,9 @@ type Options struct {
 	// RequestTimeout bounds the wait for a whole request, and WriteTimeout
 	// that for a client to take one message.
 	RequestTimeout, WriteTimeout time.Duration
+	// TokenPause is how long whoever shows a token that is not good waits for
+	// the answer.
+	TokenPause time.Duration
 	// Log is told what no client can be told; nil drops it.
 	Log func(format string, args ...any)
 }
@@ -110,16 +117,21 @@ const (
 	DefaultMaxConnsPerUID = 1024
 	DefaultRequestTimeout = 10 * time.Second
 	DefaultWriteTimeout   = 10 * time.Second
+	DefaultTokenPause     = time.Second
 )
 
-// Server serves the two sockets.
+// Server serves the sockets.
 type Server struct {
-	options Options
-	admins  atomic.Pointer[[]uint32]
-	large   *limiter // of messages over largeMessage, being received
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	calls   sync.WaitGroup
+	options  Options
+	admins   atomic.Pointer[[]uint32]
+	refusals refusals
+	// Of messages over largeMessage, being received: on the token socket, and
+	// on the others.
+	largeOfTokens, large *limiter
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	calls  sync.WaitGroup
 
 	mu      sync.Mutex
 	closing bool
@@ -133,13 +145,15 @@ func New(options Options) *Server {
 	setDefault(&options.MaxConnsPerUID, DefaultMaxConnsPerUID)
 	setDefault(&options.RequestTimeout, DefaultRequestTimeout)
 	setDefault(&options.WriteTimeout, DefaultWriteTimeout)
+	setDefault(&options.TokenPause, DefaultTokenPause)
 	if options.Log == nil {
 		options.Log = func(string, ...any) {}
 	}
 	s := &Server{
-		options: options,
-		large:   newLimiter(maxLarge, maxLargePerUID, 1),
-		waiting: map[*call]struct{}{},
+		options:       options,
+		large:         newLimiter(maxLarge, maxLargePerUID, 1),
+		largeOfTokens: newLimiter(maxLarge, maxLargePerUID, 0),
+		waiting:       map[*call]struct{}{},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.SetAdmins(options.Admins)
@@ -167,10 +181,11 @@ func (s *Server) isAdmin(uid uint32) bool {
 // Serve accepts until Close is called, and then returns nil; it returns an
 // error when a listener fails for good.
 func (s *Server) Serve() error {
-	execDone, adminDone := make(chan error, 1), make(chan error, 1)
-	go func() { execDone <- s.accept(s.options.Exec, execSocket) }()
-	go func() { adminDone <- s.accept(s.options.Admin, adminSocket) }()
-	return errors.Join(<-execDone, <-adminDone)
+	done := make(chan error, 3)
+	go func() { done <- s.accept(s.options.Exec, execSocket) }()
+	go func() { done <- s.accept(s.options.Admin, adminSocket) }()
+	go func() { done <- s.accept(s.options.Token, tokenSocket) }()
+	return errors.Join(<-done, <-done, <-done)
 }
 
 // Close stops accepting and waits for the requests under way. When ctx ends
@@ -194,7 +209,7 @@ func (s *Server) stopAccepting() error {
 	defer s.mu.Unlock()
 	s.closing = true
 	var errs []error
-	for _, listener := range []net.Listener{s.options.Exec, s.options.Admin} {
+	for _, listener := range []net.Listener{s.options.Exec, s.options.Admin, s.options.Token} {
 		if listener == nil {
 			continue
 		}

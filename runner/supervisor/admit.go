@@ -16,7 +16,8 @@ import (
 )
 
 // admit decides whether the peer may run what it asks for, and makes the
-// invocation. The peer's uid is the kernel's word (SO_PEERCRED, unix(7)).
+// invocation. The peer's uid is the kernel's word (SO_PEERCRED, unix(7)), and
+// its holder that of the book of tokens.
 func (s *Supervisor) admit(peer server.Peer, req *api.ExecRequest, stdio server.Stdio) (*invocation, error) {
 	declared := s.declared.Load()
 	p, err := s.choosePolicy(declared, peer, req.Policy)
@@ -47,7 +48,7 @@ func (s *Supervisor) prepare(declared *Declared, p *policy.Policy, peer server.P
 			Hint: "create the user, or name another in 'user:'"}
 	}
 	return &invocation{
-		id: newID(), peer: peer, caller: s.users.name(peer.UID), command: commandLine(req.Argv), req: req, policy: p, engine: engine, made: made, filter: declared.Filters[p.Name],
+		id: newID(), peer: peer, caller: s.callerOf(peer), command: commandLine(req.Argv), req: req, policy: p, engine: engine, made: made, filter: declared.Filters[p.Name],
 		who: who, created: time.Now(), stdio: stdio, state: "creating",
 		logs: newTail(p.Logs.Keep), cancel: func() {}, abandoned: make(chan struct{}),
 	}, nil
@@ -55,39 +56,51 @@ func (s *Supervisor) prepare(declared *Declared, p *policy.Policy, peer server.P
 
 func (s *Supervisor) choosePolicy(declared *Declared, peer server.Peer, name string) (*policy.Policy, error) {
 	p, ok := declared.Policies.Get(name)
-	if ok && s.mayCall(p, peer.UID) {
+	if ok && s.mayCall(p, peer) {
 		return p, nil
 	}
 	// Whether a policy exists is told only to those who may run it.
 	var allowed []string
 	for other, p := range declared.Policies.All() {
-		if s.mayCall(p, peer.UID) {
+		if s.mayCall(p, peer) {
 			allowed = append(allowed, other)
 		}
 	}
-	hint := fmt.Sprintf("add %q to callers.users of the policy and reload", s.users.name(peer.UID))
+	whom := "user " + s.callerOf(peer)
+	hint := fmt.Sprintf("add %q to callers.users of the policy and reload", s.callerOf(peer))
+	if peer.Holder != nil {
+		whom = "the token " + peer.Holder.Name
+		hint = fmt.Sprintf("a token is for the policies that it was made for, and that have %q in callers.tokens", peer.Holder.Name)
+	}
 	if len(allowed) > 0 {
 		hint = "you may run: " + strings.Join(allowed, ", ")
 	}
 	return nil, &api.Error{Code: api.CodeDenied, ExitCode: api.ExitFailed, Hint: hint,
-		Message: fmt.Sprintf("policy %q: not one that user %s may run", name, s.users.name(peer.UID))}
+		Message: fmt.Sprintf("policy %q: not one that %s may run", name, whom)}
 }
 
 // checkOrigin refuses a command for somebody, or from somewhere, that the
-// policy does not list, and one whose caller does not say for whom. That the
-// caller says it truly is what callers.users trusts it with. The caller is told
-// nothing that would help to find out who is listed; the log is.
+// policy or the caller's token does not list, and one whose caller does not say
+// for whom. That the caller says it truly is what callers trusts it with. The
+// caller is told nothing that would help to find out who is listed; the log is.
 func (s *Supervisor) checkOrigin(p *policy.Policy, peer server.Peer, req *api.ExecRequest) error {
-	for _, origin := range []struct {
-		key, got string
-		listed   []string
-	}{{"sender", req.Sender, p.Callers.Senders}, {"channel", req.Channel, p.Callers.Channels}} {
-		if len(origin.listed) == 0 || slices.Contains(origin.listed, origin.got) {
+	type rule struct {
+		of, key, got string
+		listed       []string
+	}
+	rules := []rule{
+		{"callers.senders of the policy", "sender", req.Sender, p.Callers.Senders}, {"callers.channels of the policy", "channel", req.Channel, p.Callers.Channels},
+	}
+	if h := peer.Holder; h != nil {
+		rules = append(rules, rule{"its token", "sender", req.Sender, h.Senders}, rule{"its token", "channel", req.Channel, h.Channels})
+	}
+	for _, r := range rules {
+		if len(r.listed) == 0 || slices.Contains(r.listed, r.got) {
 			continue
 		}
 		s.cfg.Log.WithFields(logrus.Fields{
-			"policy": p.Name, "caller": s.users.name(peer.UID), "session": req.Session, "sender": req.Sender, "channel": req.Channel, "call": req.Call,
-		}).Warnf("refused a command: callers.%ss of the policy does not list its %s", origin.key, origin.key)
+			"policy": p.Name, "caller": s.callerOf(peer), "session": req.Session, "sender": req.Sender, "channel": req.Channel, "call": req.Call,
+		}).Warnf("refused a command: %s does not list its %s", r.of, r.key)
 		return &api.Error{Code: api.CodeDenied, Message: "refused", ExitCode: api.ExitFailed}
 	}
 	return nil
@@ -104,10 +117,15 @@ func (s *Supervisor) engineOf(declared *Declared, p *policy.Policy) (engine.Engi
 	return e, name, nil
 }
 
-func (s *Supervisor) mayCall(p *policy.Policy, uid uint32) bool {
+// mayCall says whether a policy is one of a caller's. Of a token, both name each
+// other; whose user has shown it counts for nothing.
+func (s *Supervisor) mayCall(p *policy.Policy, peer server.Peer) bool {
+	if h := peer.Holder; h != nil {
+		return slices.Contains(h.Policies, p.Name) && slices.Contains(p.Callers.Tokens, h.Name)
+	}
 	return slices.ContainsFunc(p.Callers.Users, func(name string) bool {
 		id, ok := s.users.uid(name)
-		return ok && id == uid
+		return ok && id == peer.UID
 	})
 }
 

@@ -54,6 +54,7 @@ func TestStoppedLaunchLeavesNothing(t *testing.T) {
 			do         func(*rig, *call)
 		}{
 			{"caller gone", "", func(_ *rig, c *call) { c.cancel(server.ErrCallerGone) }},
+			{"token ended", api.ReasonTokenEnded, func(_ *rig, c *call) { c.cancel(server.ErrTokenEnded) }},
 			{"killed", api.ReasonKilled, func(r *rig, _ *call) {
 				_, err := r.Kill(context.Background(), &api.KillRequest{All: true, Signal: int(unix.SIGKILL)})
 				check(r.t, err)

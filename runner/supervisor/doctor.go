@@ -49,6 +49,7 @@ func (s *Supervisor) Doctor(ctx context.Context) (*api.DoctorReply, error) {
 	reply.Findings = append(reply.Findings, s.engineFindings(ctx)...)
 	reply.Findings = append(reply.Findings, s.credentialFindings(ctx)...)
 	reply.Findings = append(reply.Findings, s.secretFindings()...)
+	reply.Findings = append(reply.Findings, s.tokenFindings()...)
 	reply.Findings = append(reply.Findings, s.hygieneFindings(ctx)...)
 	reply.Findings = append(reply.Findings, s.declaredProblems()...)
 	return reply, nil

@@ -39,7 +39,7 @@ func (s *Supervisor) run(ctx context.Context, inv *invocation, err error, peer s
 	}
 	if err != nil {
 		stdio.Close()
-		s.cfg.Log.WithField("uid", peer.UID).WithError(err).Info("refused an invocation")
+		s.cfg.Log.WithField("caller", s.callerOf(peer)).WithError(err).Info("refused an invocation")
 		return nil, err
 	}
 	defer func() { go s.end(inv) }()
@@ -50,6 +50,9 @@ func (s *Supervisor) run(ctx context.Context, inv *invocation, err error, peer s
 		started(inv.id)
 		exit, err = s.attend(ctx, inv, control)
 	case inv.stopped() != api.ReasonOutputLimit: // a command can reach its limit before its start is reported
+		if goneReason(ctx) == api.ReasonTokenEnded { // there is somebody to be told
+			inv.stop(api.ReasonTokenEnded)
+		}
 		return s.launchFailed(inv, err)
 	}
 	inv.setState("ending")
@@ -90,6 +93,8 @@ func (s *Supervisor) launchFailed(inv *invocation, err error) (*api.Result, erro
 	switch reason := inv.stopped(); reason {
 	case api.ReasonStopped:
 		told = errClosed
+	case api.ReasonTokenEnded:
+		told = &api.Error{Code: reason, Message: "the caller's token ended before the command started", ExitCode: api.ExitFailed}
 	case api.ReasonKilled:
 		told = &api.Error{Code: api.ReasonKilled, Message: "killed by an operator before the command started", ExitCode: api.ExitFailed}
 	}
@@ -134,12 +139,20 @@ func (s *Supervisor) attend(ctx context.Context, inv *invocation, control <-chan
 			s.tellExpired(inv, "goes on without them")
 			warned = nil
 		case <-gone:
-			inv.stop(api.ReasonCallerGone)
+			inv.stop(goneReason(ctx))
 			gone = nil
 		case c := <-control:
 			s.control(inv, c)
 		}
 	}
+}
+
+// goneReason says why a caller's context has ended.
+func goneReason(ctx context.Context) string {
+	if errors.Is(context.Cause(ctx), server.ErrTokenEnded) {
+		return api.ReasonTokenEnded
+	}
+	return api.ReasonCallerGone
 }
 
 // timeLimit is the shorter of the policy's limit and the caller's.

@@ -145,7 +145,7 @@ func (s *Supervisor) Policies(_ context.Context, peer server.Peer) (*api.PolicyR
 	declared := s.declared.Load()
 	reply := &api.PolicyReply{}
 	for name, p := range declared.Policies.All() {
-		if s.mayCall(p, peer.UID) {
+		if s.mayCall(p, peer) {
 			reply.Policies = append(reply.Policies, name)
 		}
 	}

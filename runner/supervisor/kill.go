@@ -34,10 +34,15 @@ func (s *Supervisor) Kill(ctx context.Context, req *api.KillRequest) (*api.KillR
 		}
 		targets = append(targets, inv)
 	}
+	return s.signalAll(targets, req.Signal, reply)
+}
+
+// signalAll adds those that were signalled to the reply.
+func (s *Supervisor) signalAll(targets []*invocation, signal int, reply *api.KillReply) (*api.KillReply, error) {
 	for _, inv := range targets {
-		if unix.Signal(req.Signal) == unix.SIGKILL {
+		if unix.Signal(signal) == unix.SIGKILL {
 			inv.stop(api.ReasonKilled)
-		} else if err := s.signal(inv, req.Signal); err != nil {
+		} else if err := s.signal(inv, signal); err != nil {
 			return nil, err
 		}
 		reply.IDs = append(reply.IDs, inv.id)

@@ -80,19 +80,19 @@ func (s *Supervisor) remembered() (live map[string]*invocation, ended []*invocat
 // among ended ones when those are wanted.
 func (s *Supervisor) find(prefix string, withEnded bool) (*invocation, error) {
 	live, ended := s.remembered()
-	var found []*invocation
-	for _, all := range []map[string]*invocation{live, s.waiting()} {
-		for id, inv := range all {
-			if strings.HasPrefix(id, prefix) {
-				found = append(found, inv)
-			}
-		}
-	}
+	all := slices.AppendSeq(slices.Collect(maps.Values(live)), maps.Values(s.waiting()))
 	if withEnded {
-		for _, inv := range ended {
-			if strings.HasPrefix(inv.id, prefix) {
-				found = append(found, inv)
-			}
+		all = append(all, ended...)
+	}
+	return among(prefix, all)
+}
+
+// among resolves an ID or a unique prefix among some.
+func among(prefix string, all []*invocation) (*invocation, error) {
+	var found []*invocation
+	for _, inv := range all {
+		if strings.HasPrefix(inv.id, prefix) {
+			found = append(found, inv)
 		}
 	}
 	switch {

@@ -33,12 +33,13 @@ import (
 	"github.com/creel-sandbox/creel/runner/hygiene/keyring"
 	"github.com/creel-sandbox/creel/runner/lease"
 	"github.com/creel-sandbox/creel/runner/server"
+	"github.com/creel-sandbox/creel/runner/token"
 )
 
 // maxInvocations bounds how many run at once; past it a caller is told so.
 const maxInvocations = 1024
 
-// maxPerCaller bounds those of one uid among them, so that no caller can keep
+// maxPerCaller bounds those of one uid, or one token, among them, so that no caller can keep
 // the others out.
 const maxPerCaller = maxInvocations / 2
 
@@ -61,6 +62,8 @@ type Config struct {
 	Keyring *keyring.Keyring
 	// Secrets is the provider of store: among the credentials.
 	Secrets *store.Store
+	// Tokens are those of callers on the token socket; nil: there is none.
+	Tokens *token.Book
 	// InitPath is creel-init, for the doctor to look at.
 	InitPath string
 	// Load reads creel.yaml and the policies anew.
@@ -79,6 +82,9 @@ type Supervisor struct {
 	// foul says of each policy, by its name, what the last search of its
 	// workspaces found.
 	foul sync.Map
+	// knownTokens says of each token that is looked for in workspaces, by its
+	// name, when it was made.
+	knownTokens sync.Map
 
 	pool    *pool
 	lull    *lull
@@ -146,7 +152,7 @@ func (s *Supervisor) enter(inv, w *invocation) error {
 	switch {
 	case s.closed:
 		return errClosed
-	case len(s.live) >= maxInvocations || s.liveOf(inv.peer.UID) >= maxPerCaller:
+	case len(s.live) >= maxInvocations || s.liveOf(inv.peer) >= maxPerCaller:
 		return &api.Error{Code: api.CodeBusy, Message: "too many invocations at once", ExitCode: api.ExitFailed,
 			Hint: "wait for some to end; creel ps lists them"}
 	}
@@ -161,10 +167,10 @@ func (s *Supervisor) enter(inv, w *invocation) error {
 }
 
 // liveOf counts the invocations of one caller. It needs the lock.
-func (s *Supervisor) liveOf(uid uint32) int {
+func (s *Supervisor) liveOf(peer server.Peer) int {
 	n := 0
 	for _, inv := range s.live {
-		if inv.peer.UID == uid {
+		if sameCaller(inv.peer, peer) {
 			n++
 		}
 	}

@@ -37,6 +37,7 @@ type Host struct {
 	running map[string]*invocation
 	peers   []server.Peer
 	secrets map[string]string
+	tokens  map[string]*token
 }
 
 type invocation struct {
@@ -152,9 +153,13 @@ func (h *Host) add(id string, peer server.Peer, req *api.ExecRequest, process *o
 	for i, word := range req.Argv {
 		words[i] = string(word)
 	}
+	caller := fmt.Sprint(peer.UID)
+	if peer.Holder != nil {
+		caller = "token:" + peer.Holder.Name
+	}
 	h.running[id] = &invocation{process: process, sandbox: api.Sandbox{
 		ID: id, Policy: req.Policy, State: "running", Command: strings.Join(words, " "),
-		Caller: fmt.Sprint(peer.UID), Session: req.Session, Sender: req.Sender, Channel: req.Channel, Call: req.Call, Engine: "host",
+		Caller: caller, Session: req.Session, Sender: req.Sender, Channel: req.Channel, Call: req.Call, Engine: "host",
 		Pid: process.Pid, Created: time.Now(), Processes: 1,
 	}}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // Sockets are where a test's server listens.
-type Sockets struct{ Dir, Exec, Admin string }
+type Sockets struct{ Dir, Exec, Admin, Token string }
 
 // Serve starts a server on fresh sockets that any uid may connect to, and
 // closes it at the end of the test, whatever still runs.
@@ -26,8 +26,11 @@ func Serve(t testing.TB, options server.Options) (*server.Server, Sockets) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	sockets := Sockets{Dir: dir, Exec: filepath.Join(dir, api.ExecSocketName), Admin: filepath.Join(dir, api.AdminSocketName)}
-	options.Exec, options.Admin = listen(t, sockets.Exec), listen(t, sockets.Admin)
+	sockets := Sockets{Dir: dir, Exec: filepath.Join(dir, api.ExecSocketName), Admin: filepath.Join(dir, api.AdminSocketName), Token: filepath.Join(dir, api.TokenSocketName)}
+	if err := os.Mkdir(filepath.Dir(sockets.Token), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	options.Exec, options.Admin, options.Token = listen(t, sockets.Exec), listen(t, sockets.Admin), listen(t, sockets.Token)
 	if options.Log == nil {
 		options.Log = t.Logf
 	}
