@@ -169,6 +169,9 @@ func (c *call) receive() (*api.Request, []*os.File, error) {
 	if held {
 		c.large.release(c.uid)
 	}
+	if err != nil {
+		clear(request.Token) // nobody else will
+	}
 	c.conn.Admit, c.conn.IdleTimeout = nil, 0 // what may follow takes as long as the command
 	if err == io.EOF || errors.Is(err, net.ErrClosed) {
 		return nil, nil, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -196,32 +198,43 @@ func (s *Supervisor) tokenRow(info token.Info, state string) api.Token {
 }
 
 // PsOf implements server.TokenKeeper: of its own sandboxes a holder sees what it
-// asked for and what came of it, and of the host nothing.
-func (s *Supervisor) PsOf(ctx context.Context, holder *server.Holder, all bool) (*api.PsReply, error) {
-	whole, err := s.Ps(ctx, all)
-	if err != nil {
-		return nil, err
-	}
+// asked for and what came of it, and of the host nothing. No engine is asked for
+// it, as for an operator: it is no list of what exists, and anybody's to repeat.
+func (s *Supervisor) PsOf(_ context.Context, holder *server.Holder, all bool) (*api.PsReply, error) {
+	live, ended := s.remembered()
 	reply := &api.PsReply{Sandboxes: []api.Sandbox{}}
-	for _, row := range whole.Sandboxes {
-		if row.Caller == tokenCaller(holder.Name) {
-			row.Pid, row.Leases = 0, nil
-			reply.Sandboxes = append(reply.Sandboxes, row)
+	for _, inv := range of(holder, maps.Values(live)) {
+		row := inv.describe()
+		if usage, err := inv.usage(); err == nil {
+			row.Processes = int(usage.Pids)
+		}
+		reply.Sandboxes = append(reply.Sandboxes, row)
+	}
+	if all {
+		reply.Sandboxes = append(reply.Sandboxes, s.endedRows(nil, of(holder, slices.Values(ended)))...)
+	}
+	for i := range reply.Sandboxes {
+		reply.Sandboxes[i].Pid, reply.Sandboxes[i].Leases = 0, nil
+	}
+	slices.SortStableFunc(reply.Sandboxes, func(a, b api.Sandbox) int { return b.Created.Compare(a.Created) })
+	return reply, nil
+}
+
+// of gives those invocations that a holder asked for.
+func of(holder *server.Holder, all iter.Seq[*invocation]) (own []*invocation) {
+	for inv := range all {
+		if sameCaller(inv.peer, server.Peer{Holder: holder}) {
+			own = append(own, inv)
 		}
 	}
-	return reply, nil
+	return own
 }
 
 // KillOf implements server.TokenKeeper. A sandbox of somebody else's is not
 // found, as one that is not.
 func (s *Supervisor) KillOf(_ context.Context, holder *server.Holder, req *api.KillRequest) (*api.KillReply, error) {
 	live, _ := s.remembered()
-	var own []*invocation
-	for _, inv := range live {
-		if sameCaller(inv.peer, server.Peer{Holder: holder}) {
-			own = append(own, inv)
-		}
-	}
+	own := of(holder, maps.Values(live))
 	targets := own
 	if !req.All {
 		targets = nil

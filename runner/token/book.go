@@ -227,7 +227,7 @@ func (b *Book) List() []Info {
 // are compared, each in constant time. The error is ErrUnknown for what is no
 // token in force, and ErrExpired only for who holds the one that has.
 func (b *Book) Use(shown []byte) (*Held, error) {
-	if !text.Valid(shown) {
+	if len(shown) != text.Length { // its checksum is not looked at: to decode it leaves a copy
 		return nil, ErrUnknown
 	}
 	digest := sha256.Sum256(shown)
