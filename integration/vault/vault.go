@@ -203,19 +203,27 @@ func (s *Server) Minted() int { s.t.Helper(); return len(s.valid("token-creel"))
 // Logins are the accessors of the logins by AppRole that are valid now.
 func (s *Server) Logins() []string { s.t.Helper(); return s.valid("approle") }
 
-// valid are the accessors of the tokens of a display name.
+// valid are the accessors of the tokens of a display name. It must not be asked
+// while a token is being made: a server that is asked about one which has no
+// lease yet takes it for a remainder, and revokes it.
 func (s *Server) valid(name string) (found []string) {
 	s.t.Helper()
 	for _, accessor := range s.Do("LIST", "auth/token/accessors", nil)["data"].(map[string]any)["keys"].([]any) {
-		var answer map[string]any
-		if s.Try("POST", "auth/token/lookup-accessor", map[string]any{"accessor": accessor}, &answer) != http.StatusOK {
-			continue // it ended meanwhile
-		}
-		if answer["data"].(map[string]any)["display_name"] == name {
-			found = append(found, accessor.(string))
+		if accessor := accessor.(string); s.named(accessor) == name {
+			found = append(found, accessor)
 		}
 	}
 	return found
+}
+
+// named is the display name of a token that is valid now, or "".
+func (s *Server) named(accessor string) string {
+	s.t.Helper()
+	var answer map[string]any
+	if s.Try("POST", "auth/token/lookup-accessor", map[string]any{"accessor": accessor}, &answer) != http.StatusOK {
+		return ""
+	}
+	return answer["data"].(map[string]any)["display_name"].(string)
 }
 
 // Audit has the server write down what it does from now on, and gives a
