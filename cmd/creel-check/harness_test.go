@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/creel-sandbox/creel/runner/client"
 )
 
 // asProgram in the environment makes this test binary the program itself.
@@ -27,8 +29,14 @@ type ran struct {
 
 func check(t *testing.T, args ...string) ran {
 	t.Helper()
+	return checkAt(t, "/nonexistent/admin.sock", args...)
+}
+
+// checkAt asks the supervisor at a socket.
+func checkAt(t *testing.T, socket string, args ...string) ran {
+	t.Helper()
 	command := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
-	command.Env = []string{asProgram + "=1"}
+	command.Env = []string{asProgram + "=1", client.AdminSocketVariable + "=" + socket}
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	var exit *exec.ExitError

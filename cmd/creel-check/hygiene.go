@@ -11,17 +11,18 @@ import (
 
 	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/hygiene"
 )
 
 // searchLimit bounds the search for one policy.
 const searchLimit = 30 * time.Minute
 
-// searchWorkspaces searches what a policy has searched before its commands, as
-// its user, by the rules: the values under management are the supervisor's, and
-// it alone compares them. A policy that does not ask for it is searched where
-// whoever calls does.
-func searchWorkspaces(ctx context.Context, file string, p *policy.Policy, asked bool) []policy.Problem {
+// searchWorkspaces has searched what a policy has searched before its commands,
+// as its user: by the supervisor, which compares the values under management
+// too, or else here, by the rules alone. A policy that does not ask for it is
+// searched where whoever calls does.
+func searchWorkspaces(ctx context.Context, file string, text []byte, p *policy.Policy, asked bool) []policy.Problem {
 	if p.Hygiene == nil && !asked {
 		return nil
 	}
@@ -34,31 +35,58 @@ func searchWorkspaces(ctx context.Context, file string, p *policy.Policy, asked 
 		problem.Hint = "run it as root, so that they are read as the policy's user"
 		return []policy.Problem{problem}
 	}
-	result, err := search(ctx, p)
 	if p.Hygiene.Secrets == policy.HygieneRefuse {
 		problem.Severity = policy.SeverityError
 	}
+	ctx, cancel := context.WithTimeout(ctx, searchLimit)
+	defer cancel()
+	var problems []policy.Problem
+	reply, err := askSupervisor(ctx, file, text)
+	if err != nil {
+		problems = append(problems, notCompared(problem, err))
+		reply, err = search(ctx, p)
+	} else {
+		tellCompared(file, reply)
+	}
 	if err != nil {
 		problem.Message = err.Error()
-		return []policy.Problem{problem}
+		return append(problems, problem)
 	}
-	c := result.Count
+	tellSearched(file, reply.Count)
+	return append(problems, found(problem, reply)...)
+}
+
+// tellCompared says which values were looked for.
+func tellCompared(file string, reply *api.CheckReply) {
+	line := fmt.Sprintf("%s: compared with the exact values of %d credentials", file, reply.Compared)
+	if len(reply.Unknown) > 0 {
+		line += "; the supervisor has no value now of " + strings.Join(reply.Unknown, ", ")
+	}
+	fmt.Fprintln(os.Stdout, program.Printable(line))
+}
+
+// tellSearched says how much was searched, and what of it only in part.
+func tellSearched(file string, c api.CheckCount) {
 	fmt.Fprintf(os.Stdout, "%s: searched %d files and %d objects of Git; the rules do not apply to %d binary ones, apply to the first 64 MiB of %d, and leave out %d by their names; the sandbox cannot read %d either\n",
 		program.Printable(file), c.Files, c.Objects, c.Binary, c.Long, c.Exempt, c.OtherOwners)
-	var problems []policy.Problem
-	for _, line := range result.Findings {
+}
+
+// found are the problems that a search told of.
+func found(problem policy.Problem, reply *api.CheckReply) (problems []policy.Problem) {
+	for _, line := range reply.Findings {
 		problem.Message = line
-		problem.Hint = "take it out and make a new one in its place, or list its fingerprint in hygiene.allow"
+		problem.Hint = "take it out and make a new one in its place; what is no credential in use can be listed in hygiene.allow, by its fingerprint"
 		problems = append(problems, problem)
 	}
-	for _, line := range result.Uncovered {
+	for _, line := range reply.Uncovered {
 		problem.Message, problem.Hint = line, ""
 		problems = append(problems, problem)
 	}
 	return problems
 }
 
-func search(ctx context.Context, p *policy.Policy) (*hygiene.Result, error) {
+// search searches by the rules.
+func search(ctx context.Context, p *policy.Policy) (*api.CheckReply, error) {
 	uid, gid, err := identify(p.User)
 	if err != nil {
 		return nil, err
@@ -69,7 +97,8 @@ func search(ctx context.Context, p *policy.Policy) (*hygiene.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return hygiene.Judge(p, report, nil, time.Now()), nil
+	result := hygiene.Judge(p, report, nil, time.Now())
+	return &api.CheckReply{Findings: result.Findings, Uncovered: result.Uncovered, Count: api.CheckCount(result.Count)}, nil
 }
 
 // identify gives the ids of a policy's user: a name of this host, or UID:GID.

@@ -24,11 +24,11 @@ func newPolicyCommand() *cli.Command {
 	dir := &cli.StringFlag{Name: "policy-dir", Value: policy.DefaultPolicyDir, Usage: "`DIR` where a NAME is looked for"}
 	return &cli.Command{
 		Name:  "policy",
-		Usage: "check, show and explain policies; asks no supervisor",
+		Usage: "check, show and explain policies",
 		Subcommands: []*cli.Command{
 			{
 				Name: "check", Usage: "report every problem of policies and of " + configName, ArgsUsage: "FILE…",
-				Description: "Exits with 1 when a file has an error. As root, the workspaces of a policy with 'hygiene' are searched for credentials.",
+				Description: "Exits with 1 when a file has an error. As root, the workspaces of a policy with 'hygiene' are searched for credentials; the supervisor, where one runs, compares them with the exact values that it manages.",
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "strict", Usage: "judge as a supervisor with strict: true does: some warnings are errors then"},
 					&cli.BoolFlag{Name: "search", Usage: "search the workspaces of every policy for credentials"},
@@ -86,7 +86,7 @@ func checkFile(c *cli.Context, file string) ([]policy.Problem, error) {
 		return problems, nil
 	}
 	problems = append(problems, document.Review(time.Now(), c.Bool("strict"))...)
-	return append(problems, searchWorkspaces(c.Context, file, document.Policy, c.Bool("search"))...), nil
+	return append(problems, searchWorkspaces(c.Context, file, data, document.Policy, c.Bool("search"))...), nil
 }
 
 // readFile reads no more than a policy can be, so that package policy sees

@@ -8,7 +8,7 @@ const checkProgram = "creel-check"
 func newPolicyCommand() *cli.Command {
 	return delegated(checkProgram, &cli.Command{
 		Name:  "policy",
-		Usage: "check, show and explain policies; asks no supervisor",
+		Usage: "check, show and explain policies",
 	}, [][2]string{
 		{"check", "report every problem of policies and of creel.yaml"},
 		{"show", "print a policy with every default written out"},

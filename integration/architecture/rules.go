@@ -102,6 +102,11 @@ var ImportBans = []ImportBan{
 		Reason: "whoever has a workspace searched needs only what starts the search: runner/hygiene",
 	},
 	{
+		From: []string{"runner/hygiene", "cmd/creel-check"}, Not: []string{Module + "/runner/client"},
+		Except: []Exception{{"cmd/creel-check/ask.go", "asks for root, in a process that reads no workspace"}},
+		Reason: "what reads a workspace has no way to the supervisor",
+	},
+	{
 		Not:    []string{"filippo.io/age", "filippo.io/hpke"},
 		Except: []Exception{{"runner/credential/store", "the one file that is encrypted"}},
 		Reason: "what opens secrets is in one place, which never keeps a key",
@@ -165,6 +170,7 @@ var CallBans = []CallBan{
 		Except: []Exception{
 			{"cmd/creel", "the user says where the sockets are, and what the terminal is"},
 			{"cmd/creel-verify", "the user says where the sockets are"},
+			{"cmd/creel-check/ask.go", "the user says where the socket is"},
 			{"cmd/creeld", "systemd says where its notify socket, listeners and credentials are"},
 			{"runner/client", "the user says where the sockets are"},
 			{"runner/host", "passes on what systemd told creeld when it re-executes it"},
@@ -232,9 +238,9 @@ var BinaryRules = []BinaryRule{
 		Package: Module + "/cmd/creel-check",
 		Not: []string{
 			Module + "/runner/engine", Module + "/runner/supervisor", Module + "/runner/seccomp", Module + "/runner/credential",
-			Module + "/runner/server", Module + "/runner/client", Module + "/runner/initproto", "github.com/docker/docker", "github.com/seccomp", "github.com/hashicorp/vault",
+			Module + "/runner/server", Module + "/runner/initproto", "github.com/docker/docker", "github.com/seccomp", "github.com/hashicorp/vault",
 		},
-		Reason: "it reads what others wrote, and needs no secret and no way to the supervisor or to a sandbox",
+		Reason: "it reads what others wrote, and needs no secret and no way to a sandbox; of it one file alone asks the supervisor",
 	},
 	{
 		Package: Module + "/cmd/creel-verify",

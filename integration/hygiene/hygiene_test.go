@@ -36,7 +36,12 @@ func check(t *testing.T, err error) {
 // has the managed value as a credential of systemd's.
 func start(t *testing.T, hygiene string) *testrig.Rig {
 	t.Helper()
-	credentials := t.TempDir()
+	return startWith(t, t.TempDir(), hygiene)
+}
+
+// startWith has systemd's credentials in a directory.
+func startWith(t *testing.T, credentials, hygiene string) *testrig.Rig {
+	t.Helper()
 	check(t, os.WriteFile(filepath.Join(credentials, "token"), []byte(managed+"\n"), 0o400))
 	return testrig.Start(t, testrig.Options{
 		Env:    []string{"CREDENTIALS_DIRECTORY=" + credentials},

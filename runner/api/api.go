@@ -67,4 +67,6 @@ const (
 	RouteTokenRotate = "token rotate"
 	RouteTokenRevoke = "token revoke"
 	RouteTokenList   = "token ls"
+
+	RouteCheck = "policy check"
 )

@@ -82,6 +82,13 @@ func (c *Client) Places(ctx context.Context, policy string) (*api.PlacesReply, e
 	return ask[api.PlacesReply](ctx, c.adminSocket(), api.RoutePlaces, api.PlacesRequest{Policy: policy})
 }
 
+// CheckWorkspaces has the workspaces of a policy searched for credentials, with
+// the values that the supervisor knows among them; it is for root. The search
+// ends with ctx.
+func (c *Client) CheckWorkspaces(ctx context.Context, req api.CheckRequest) (*api.CheckReply, error) {
+	return ask[api.CheckReply](ctx, c.adminSocket(), api.RouteCheck, req)
+}
+
 // Inspect tells everything known of one sandbox.
 func (c *Client) Inspect(ctx context.Context, id string) (*api.InspectReply, error) {
 	return ask[api.InspectReply](ctx, c.adminSocket(), api.RouteInspect, api.IDRequest{ID: id})

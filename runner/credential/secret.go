@@ -2,8 +2,8 @@
 // them where no log or encoder finds them, and has package redact take them out
 // of output.
 //
-// It imports policy, boottime, child, locked, redact, registers, the standard
-// library and golang.org/x/sys. It never reads the process environment, never writes a
+// It imports policy, boottime, child, filestate, locked, redact, registers, the
+// standard library and golang.org/x/sys. It never reads the process environment, never writes a
 // value to a file, a log, an error or an argument vector, and keeps no value
 // longer than its Secret.
 //

@@ -3,6 +3,7 @@ package filestate
 import (
 	"os"
 	"testing"
+	"time"
 )
 
 func TestStateChangesWithTheFile(t *testing.T) {
@@ -32,5 +33,22 @@ func TestStateChangesWithTheFile(t *testing.T) {
 	}
 	if Of(path) == second {
 		t.Error("replaced by another of the same size, and the state is the same")
+	}
+}
+
+func TestStateSettlesOnceAnyChangeWouldShow(t *testing.T) {
+	path := t.TempDir() + "/file"
+	if Of(path).Settled(time.Now().Add(time.Hour)) {
+		t.Error("that of a file that is not there")
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	state := Of(path)
+	changed := time.Unix(state.ctime.Unix())
+	for after, settled := range map[time.Duration]bool{-time.Hour: false, 0: false, tick: false, tick + time.Nanosecond: true, time.Hour: true} {
+		if state.Settled(changed.Add(after)) != settled {
+			t.Errorf("%v after its change: %v", after, !settled)
+		}
 	}
 }

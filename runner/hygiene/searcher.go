@@ -22,6 +22,10 @@ import (
 // than one: each goes on where the last ended.
 const searchLimit = 10 * time.Minute
 
+// onceLimit bounds a search that nothing is known to and that leaves nothing to
+// another.
+const onceLimit = 30 * time.Minute
+
 // pause is how long after a command's end its workspaces are searched, unless
 // another command has had them searched by then.
 const pause = time.Second
@@ -90,6 +94,14 @@ func (s *Searcher) Learn(source string, needles []Needle) {
 	s.known[source] = needles
 }
 
+// Knows says whether a value from a source is looked for.
+func (s *Searcher) Knows(source string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.known[source]
+	return ok
+}
+
 // Subject is whose workspaces are searched.
 type Subject struct {
 	Policy   *policy.Policy
@@ -101,7 +113,9 @@ type Subject struct {
 type Result struct {
 	// Findings and Uncovered are for people, one line each.
 	Findings, Uncovered []string
-	Count               Count
+	// Values say where the values are from that were looked for.
+	Values []string
+	Count  Count
 }
 
 // Begin has a policy's workspaces searched, so that the first command need not
@@ -136,9 +150,33 @@ func (s *Searcher) Check(ctx context.Context, of Subject) (*Result, error) {
 	return Judge(of.Policy, f.report, f.values, time.Now()), nil
 }
 
+// Once searches for a policy that need not be in force, and for further values,
+// by where each is from. It knows of no former search and leaves nothing to the
+// next, so that its Count tells all that there is. It ends with ctx.
+func (s *Searcher) Once(ctx context.Context, of Subject, also map[string][]Needle) (*Result, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, ErrClosed
+	}
+	job, values := s.job(of, also)
+	s.running.Add(1)
+	s.mu.Unlock()
+	defer s.running.Done()
+	job.Memory, job.Limit = "", onceLimit
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.ctx, func() { cancel(ErrClosed) })()
+	report, err := Search(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	return Judge(of.Policy, report, values, time.Now()), nil
+}
+
 // Judge leaves out what a policy allows and tells the rest.
 func Judge(p *policy.Policy, r *Report, values []string, now time.Time) *Result {
-	result := &Result{Count: r.Count}
+	result := &Result{Values: values, Count: r.Count}
 	for _, f := range r.Findings {
 		if f.Fingerprint == "" || !p.Hygiene.Allows(f.Fingerprint, now) {
 			result.Findings = append(result.Findings, f.describe(values))
@@ -158,7 +196,7 @@ func (s *Searcher) join(of Subject) *flight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := s.of(of)
-	job, values := s.job(of)
+	job, values := s.job(of, nil)
 	if last := all.last; last != nil && last.err == nil && time.Since(last.began) < of.Policy.Hygiene.MaxAge && last.job.Needles.Identity() == job.Needles.Identity() {
 		return last
 	}
@@ -210,14 +248,16 @@ func (s *Searcher) start(all *flights) {
 	}()
 }
 
-// job is the search that a policy asks for, and where its values are from. It
-// needs the lock.
-func (s *Searcher) job(of Subject) (Job, []string) {
+// job is the search that a policy asks for, with values besides those that are
+// known, and where each of them is from. It needs the lock.
+func (s *Searcher) job(of Subject, also map[string][]Needle) (Job, []string) {
 	job := Job{Program: s.program, UID: of.UID, GID: of.GID, Places: Places(of.Policy), Limit: searchLimit}
-	sources := slices.Sorted(maps.Keys(s.known))
+	known := maps.Clone(s.known)
+	maps.Copy(known, also)
+	sources := slices.Sorted(maps.Keys(known))
 	var needles [][]Needle
 	for _, source := range sources {
-		needles = append(needles, s.known[source])
+		needles = append(needles, known[source])
 	}
 	job.Needles = Put(s.key, needles...)
 	job.Memory = s.memory(of)

@@ -81,7 +81,7 @@ func (c *call) denied(route string) *api.Error {
 	return e
 }
 
-// deniedToOthers refuses what changes what commands are given.
+// deniedToOthers refuses what admins may not do either.
 func (c *call) deniedToOthers(route string) *api.Error {
 	return &api.Error{Code: api.CodeDenied, ExitCode: api.ExitFailed,
 		Message: fmt.Sprintf("uid %d may not use %q: it is for root alone", c.peer.UID, route),

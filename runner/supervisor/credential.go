@@ -38,7 +38,7 @@ func (s *Supervisor) fetchCredentials(ctx context.Context, inv *invocation) erro
 			Hint: "the command was not run; check the credential's source as the supervisor's user"}
 	}
 	inv.secrets = inOrder(inv.policy.Credentials, slices.Concat(ready.values, fetched))
-	if err := s.learnFetched(inv.policy.Credentials, inv.secrets); err != nil {
+	if err := s.learner.fetched(inv.policy.Credentials, inv.secrets); err != nil {
 		return errors.Join(err, s.dropCredentials(inv))
 	}
 	if inv.expiry, err = newExpiry(inv.policy.Credentials, inv.secrets); err != nil {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
-	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/hygiene"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 )
@@ -42,7 +41,7 @@ func (s *Supervisor) searchLater(inv *invocation) {
 // with them.
 func (s *Supervisor) search(ctx context.Context, p *policy.Policy, who rootfs.Identity) (*hygiene.Result, *api.Error) {
 	var result *hygiene.Result
-	err := s.learnKept(ctx)
+	err := s.learner.keep(ctx, s.declared.Load().credentials())
 	if err == nil {
 		result, err = s.cfg.Hygiene.Check(ctx, hygiene.Subject{Policy: p, UID: who.UID, GID: who.GID})
 	}
@@ -63,7 +62,7 @@ func foul(name string, result *hygiene.Result, err error) *api.Error {
 	told := &api.Error{Code: "hygiene", ExitCode: api.ExitFailed, Hint: "creel doctor tells all, and so does creel policy check, as root"}
 	switch {
 	case err != nil:
-		told.Message = fmt.Sprintf("policy %s: its workspaces could not be searched for credentials: %v", name, err)
+		told.Message = unsearched(name, err).Message
 	case len(result.Findings) > 0:
 		told.Message = fmt.Sprintf("policy %s: there are credentials where its sandbox can read them: %s", name, result.Findings[0])
 		told.Hint = "take them out, of the Git history too, and make new ones in their place; what is no credential in use can be listed in hygiene.allow"
@@ -148,58 +147,11 @@ func (s *Supervisor) beginHygiene() {
 		s.cfg.Log.WithError(err).Warn("forgetting former searches failed")
 	}
 	if len(subjects) > 0 {
-		if err := s.learnKept(context.Background()); err != nil {
+		if err := s.learner.keep(context.Background(), declared.credentials()); err != nil {
 			s.cfg.Log.WithError(err).Warn("a credential is not looked for in workspaces yet") // a launch is refused by it
 		}
 	}
 	for _, of := range subjects {
 		s.cfg.Hygiene.Begin(of)
 	}
-}
-
-// learnKept has the values looked for that all policies together could be given
-// without having one made.
-func (s *Supervisor) learnKept(ctx context.Context) error {
-	declared := s.declared.Load()
-	for _, of := range declared.Policies.All() {
-		for _, c := range of.Credentials {
-			secret, ok := s.cfg.Credentials.Kept(ctx, c)
-			if !ok {
-				continue
-			}
-			err := s.learn(c, secret)
-			secret.Destroy()
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// learnFetched has values looked for that a vault keeps: those that came
-// without a lease. What a helper prints may be another value each time.
-func (s *Supervisor) learnFetched(credentials []policy.Credential, resolved []credential.Resolved) error {
-	if s.cfg.Hygiene == nil {
-		return nil
-	}
-	for i, r := range resolved {
-		c := credentials[i]
-		if r.Lease != (credential.Lease{}) || c.Provider == policy.ProviderExec || s.cfg.Credentials.Keeps(c) {
-			continue
-		}
-		if err := s.learn(c, r.Secret); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Supervisor) learn(c policy.Credential, secret credential.Secret) error {
-	needles, err := s.cfg.Keyring.Hash(secret.Reveal())
-	if err != nil {
-		return err
-	}
-	s.cfg.Hygiene.Learn(c.Provider+":"+c.Reference, needles)
-	return nil
 }

@@ -86,6 +86,7 @@ type Supervisor struct {
 	// name, when it was made.
 	knownTokens sync.Map
 
+	learner *learner
 	pool    *pool
 	lull    *lull
 	garbage garbage
@@ -107,7 +108,7 @@ var _ server.Backend = (*Supervisor)(nil)
 // New makes a supervisor from a first load that must succeed, and ends what a
 // former one left behind.
 func New(ctx context.Context, cfg Config) (*Supervisor, error) {
-	s := &Supervisor{cfg: cfg, pool: newPool(), lull: newLull(), launches: make(chan struct{}, 2*runtime.NumCPU()), live: map[string]*invocation{}, warm: map[string]*invocation{}}
+	s := &Supervisor{cfg: cfg, learner: newLearner(cfg), pool: newPool(), lull: newLull(), launches: make(chan struct{}, 2*runtime.NumCPU()), live: map[string]*invocation{}, warm: map[string]*invocation{}}
 	declared, err := cfg.Load()
 	if err != nil {
 		return nil, err

@@ -7,7 +7,7 @@
 // for, straight into locked memory, and passes through no buffer of a library
 // that nobody can wipe.
 //
-// It may import credential, locked, registers, policy (what a name is), api
+// It may import credential, filestate, locked, registers, policy (what a name is), api
 // (strict JSON), age, the standard library and x/sys; nothing else may import
 // age. It never writes a value or a key to a disk in the clear, never keeps one
 // between two calls, and never makes a key by itself: a missing one is an
@@ -18,11 +18,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/filestate"
 )
 
 // MaxAge is how long a value may stay the same: past it, it is overdue.
@@ -101,8 +103,8 @@ func (s *Store) info(r *record) Info {
 	return Info{Name: r.Name, Created: r.Created, Rotated: r.Rotated, Age: age, Overdue: age > MaxAge || age < -clockSlack}
 }
 
-// KeepsValues implements credential.Keeper.
-func (*Store) KeepsValues() {}
+// State implements credential.Keeper. A value changes with the one file alone.
+func (s *Store) State(string) filestate.State { return filestate.Of(filepath.Join(s.cfg.Dir, file)) }
 
 // Fetch opens the secret that the reference names, as it is now.
 func (s *Store) Fetch(_ context.Context, ask credential.Ask) (credential.Grant, error) {
