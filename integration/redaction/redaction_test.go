@@ -77,32 +77,41 @@ func TestNoToolsEncodingOfACredentialIsPrinted(t *testing.T) {
 }
 
 // TestPromptAppearsBeforeItIsAnswered has a command ask without ending the
-// line, and answers once the question is there.
+// line, and answers once the question is there: one with a value in it, and one
+// that ends as a value begins.
 func TestPromptAppearsBeforeItIsAnswered(t *testing.T) {
 	r := start(t, values(t))
 	for _, way := range [][]string{{"-i"}, {"-i", "-t"}} {
-		t.Run(strings.Join(way, " "), func(t *testing.T) {
-			args := append([]string{"exec", "--policy", "secret"}, way...)
-			cmd := r.Command(append(args, "--", "bash", "-c", `printf "Go on, $TOKEN? "; read answer; echo "it was $answer"`)...)
-			terminal, err := pty.Start(cmd)
-			check(t, err)
-			defer terminal.Close()
-			var out bytes.Buffer
-			answered := false
-			_, _ = io.Copy(writer(func(p []byte) (int, error) { // ends with EIO when the client does (pty(7))
-				out.Write(p)
-				if !answered && strings.HasSuffix(out.String(), "Go on, [redacted:TOKEN]? ") {
-					answered = true
-					_, err := terminal.Write([]byte("yes\n"))
-					return len(p), err
-				}
-				return len(p), nil
-			}), terminal)
-			check(t, cmd.Wait())
-			if !answered || !strings.Contains(out.String(), "it was yes") {
-				t.Errorf("the terminal shows %q", out.String())
-			}
-		})
+		for question, shown := range map[string]string{"Go on, $TOKEN? ": "Go on, [redacted:TOKEN]? ", "Go on? ${TOKEN:0:1}": "Go on? g"} {
+			t.Run(strings.Join(way, " ")+" "+question, func(t *testing.T) {
+				args := append([]string{"exec", "--policy", "secret"}, way...)
+				answer(t, r.Command(append(args, "--", "bash", "-c", `printf %s "`+question+`"; read answer; echo "it was $answer"`)...), shown)
+			})
+		}
+	}
+}
+
+// answer runs a command on a terminal and answers it once that shows a question
+// at its end.
+func answer(t *testing.T, cmd *exec.Cmd, question string) {
+	t.Helper()
+	terminal, err := pty.Start(cmd)
+	check(t, err)
+	defer terminal.Close()
+	var out bytes.Buffer
+	answered := false
+	_, _ = io.Copy(writer(func(p []byte) (int, error) { // ends with EIO when the client does (pty(7))
+		out.Write(p)
+		if !answered && strings.HasSuffix(out.String(), question) {
+			answered = true
+			_, err := terminal.Write([]byte("yes\n"))
+			return len(p), err
+		}
+		return len(p), nil
+	}), terminal)
+	check(t, cmd.Wait())
+	if !answered || !strings.Contains(out.String(), "it was yes") {
+		t.Errorf("the terminal shows %q", out.String())
 	}
 }
 

@@ -199,18 +199,39 @@ func (o *output) bounded(from io.Reader) io.Reader {
 	return from
 }
 
+// stillness is how long a stream says nothing before what is held back of it
+// is shown, where that is hardly anything of a credential: longer than programs
+// pause within a line, shorter than somebody looks at half a prompt.
+const stillness = time.Second
+
+// stream is what a command writes to: a pipe (os.File, SetReadDeadline).
+type stream interface {
+	io.Reader
+	SetReadDeadline(time.Time) error
+}
+
 // redact is copy for a command that has credentials: what it prints of them is
 // in the buffer alone, and not for long.
-func (o *output) redact(redactor io.Writer, from io.Reader, buffer []byte) {
-	from = o.bounded(from)
+func (o *output) redact(redactor *redact.Redactor, from stream, buffer []byte) {
+	bounded, still := o.bounded(from), false
 	for {
-		n, err := from.Read(buffer)
+		waits := redactor.Holds() && !still
+		if waits && from.SetReadDeadline(time.Now().Add(stillness)) != nil {
+			return
+		}
+		n, err := bounded.Read(buffer)
+		if still = waits && errors.Is(err, os.ErrDeadlineExceeded); still {
+			err = redactor.Lull()
+		}
+		if waits {
+			err = cmp.Or(err, from.SetReadDeadline(time.Time{}))
+		}
 		if n > 0 {
 			_, writeErr := redactor.Write(buffer[:n])
 			locked.Zero(buffer[:n])
-			registers.Clear()
 			err = cmp.Or(err, writeErr)
 		}
+		registers.Clear()
 		if err != nil {
 			return
 		}

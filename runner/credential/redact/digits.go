@@ -121,11 +121,12 @@ func (h *hexadecimal) begins(m *Matcher) bool {
 	return h.count > 0 && m.first4>>h.previous&1 != 0
 }
 
-func (h *hexadecimal) from(m *Matcher, before int64) int64 {
-	if h.begins(m) {
+// from counts the last digit, with which no byte may be whole, as a character.
+func (h *hexadecimal) from(m *Matcher, before int64, loose int) int64 {
+	if loose == 0 && h.begins(m) {
 		before = min(before, h.last)
 	}
-	return earliest(m, h.readers, before)
+	return earliest(m, h.readers, before, max(0, loose-1))
 }
 
 // radix64 reads base64 digits in groups of four, of which each digit may begin
@@ -170,11 +171,12 @@ func (b *radix64) begins(m *Matcher) bool {
 	return b.count > 0 && m.first6>>b.previous&1 != 0
 }
 
-func (b *radix64) from(m *Matcher, before int64) int64 {
-	if b.begins(m) {
+// from counts the last digit, with which no byte may be whole, as a character.
+func (b *radix64) from(m *Matcher, before int64, loose int) int64 {
+	if loose == 0 && b.begins(m) {
 		before = min(before, b.last)
 	}
-	return earliest(m, b.readers, before)
+	return earliest(m, b.readers, before, max(0, loose-1))
 }
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"

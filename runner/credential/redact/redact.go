@@ -47,6 +47,9 @@
 // its line ends. It keeps up to 180 bytes for each byte of what it follows of a
 // value, and up to 24 for each byte of the longest write. Time is linear in the
 // stream, whatever it holds.
+//
+// What is held back waits for the next output, or the end, however long that
+// takes; but for what Lull lets go.
 package redact
 
 import (
@@ -93,6 +96,7 @@ type Matcher struct {
 	quotes  bool      // or a single quote
 	lines   bool      // or several lines
 	inert   [256]bool // characters that no value begins with
+	loose   int       // how many characters of a value may pass in a lull
 }
 
 // needle is one sequence of bytes to find and what to put in its place.
@@ -131,6 +135,7 @@ func NewMatcher(values []Value) (*Matcher, error) {
 		m.addLines(n)
 	}
 	m.safeMarks(len(values))
+	m.noteLoose()
 	if err := m.trie.build(m.needles); err != nil {
 		return nil, fmt.Errorf("redact: %w", err)
 	}
@@ -213,6 +218,23 @@ func (m *Matcher) safeMarks(values int) {
 		if unsafe[m.needles[i].number] {
 			m.needles[i].mark = []byte("[#]")
 		}
+	}
+}
+
+// What may pass of a value in a lull is at most an eighth of it, of the shortest
+// there is, and fewer than 4 characters: of a value of 8 bytes the first leaves
+// as many guesses as 7 do, and what tokens of one kind begin with (ghp_, sk-, AKIA)
+// is known anyway.
+const (
+	loosePart = 8
+	looseMost = 3
+)
+
+// noteLoose notes how much may pass.
+func (m *Matcher) noteLoose() {
+	m.loose = looseMost
+	for _, n := range m.needles {
+		m.loose = min(m.loose, n.length/loosePart)
 	}
 }
 

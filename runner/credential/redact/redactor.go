@@ -21,8 +21,8 @@ const gather = 16 << 10
 // It holds back only what may yet become a value: an end of the stream that
 // is, in one of the readings, a proper prefix of one. So a prompt without a
 // newline appears at once, but for a last character that happens to be such a
-// prefix. There is no flush after idle time: it would let a value through
-// that is written slowly. What is held back comes out with Close.
+// prefix, which appears with Lull. What is longer comes out with Close, or when
+// what follows shows that it was none.
 //
 // A Redactor serves one stream and one goroutine.
 type Redactor struct {
@@ -38,7 +38,7 @@ type Redactor struct {
 	// been written or hidden.
 	done    int64
 	hidden  int64    // the end of the last occurrence whose mark was written
-	pending []region // found, sorted, apart; not before done
+	pending []region // found, sorted, apart; not before done, but for what a lull let go
 	base    int64    // where the current write begins
 	p       []byte   // the current write
 	held    []byte   // what was held back before it, a part of memory
@@ -46,6 +46,7 @@ type Redactor struct {
 	out     []byte   // gathered
 	hits    [2][]hit // in the halves of the current write
 	fresh   []region // found in it
+	bitten  bool     // what a lull let go was a value's beginning
 }
 
 // reading is one family of readings.
@@ -57,8 +58,9 @@ type reading interface {
 	// returns how far it could.
 	jump(r *Redactor, from, to int) int
 	// from is where the earliest of what may yet become a value begins, or
-	// before, if that is earlier.
-	from(m *Matcher, before int64) int64
+	// before, if that is earlier. What has at most loose characters of the value
+	// does not count.
+	from(m *Matcher, before int64, loose int) int64
 	// end reads the end of the stream.
 	end(r *Redactor)
 	trackers() []tracker
@@ -94,11 +96,29 @@ func (r *Redactor) Write(p []byte) (int, error) {
 	r.p = p
 	r.scan()
 	end := r.base + int64(len(p))
-	r.finish(r.from(end), end)
+	r.finish(r.from(end, 0), end)
 	if r.err != nil {
 		return 0, r.err
 	}
 	return len(p), nil
+}
+
+// Holds says whether anything is held back.
+func (r *Redactor) Holds() bool { return len(r.held) > 0 }
+
+// Lull lets go what is held back and is hardly anything of a value: at most 3
+// characters, and an eighth of the shortest value. It is called when the stream
+// has been still for a while, as it is behind a prompt. Should the rest of the
+// value follow, that is hidden all the same; and then no Lull of this stream
+// lets go any more, so that whoever writes values slowly shows one such
+// beginning, however often. What may belong to an occurrence that was found is
+// left to be hidden with it.
+func (r *Redactor) Lull() error {
+	if r.failed() || r.bitten || !r.Holds() || len(r.pending) > 0 || r.done < r.hidden {
+		return r.err
+	}
+	r.finish(r.from(r.base, r.matcher.loose), r.base)
+	return r.err
 }
 
 // Close ends a stream that has come to its own end: what was held back is
@@ -217,9 +237,9 @@ func (r *Redactor) scanAs(of family, reading reading) {
 
 // from is where the earliest of what may yet become a value begins; pos, if
 // nothing does.
-func (r *Redactor) from(pos int64) int64 {
+func (r *Redactor) from(pos int64, loose int) int64 {
 	for _, reading := range r.readings() {
-		pos = reading.from(r.matcher, pos)
+		pos = reading.from(r.matcher, pos, loose)
 	}
 	return pos
 }
@@ -261,7 +281,7 @@ func (r *Redactor) longer(a, b region) bool {
 }
 
 // advance decides about all bytes before limit: no occurrence that is still
-// to come can reach them.
+// to come can reach them, but with characters that a lull may let go.
 func (r *Redactor) advance(limit int64) {
 	taken := 0
 	for r.done < limit {
@@ -270,15 +290,17 @@ func (r *Redactor) advance(limit int64) {
 			next = r.pending[taken]
 		}
 		switch {
-		case next.start < r.hidden: // overlaps what is hidden already
+		case next.start < r.hidden && r.done <= r.hidden: // overlaps what is hidden already
 			r.hidden = max(r.hidden, next.end)
 			taken++
 		case r.done < r.hidden:
 			r.done = min(r.hidden, limit)
 		case next.start < limit:
-			r.pass(r.done, next.start)
+			from := max(r.done, next.start)
+			r.bitten = r.bitten || from > next.start
+			r.pass(r.done, from)
 			r.emit(r.matcher.needles[next.needle].mark)
-			r.done, r.hidden = next.start, next.end
+			r.done, r.hidden = from, next.end
 			taken++
 		default:
 			r.pass(r.done, limit)

@@ -14,7 +14,11 @@ import (
 // reference says what redaction means, the slow way: every reading of the
 // whole text, every occurrence of every value in each.
 func reference(text string, values []string) string {
-	var all []occurrence
+	return replace(text, occurrences(text, values))
+}
+
+// occurrences are those of all values, in each reading.
+func occurrences(text string, values []string) (all []occurrence) {
 	for i, value := range values {
 		value = strings.TrimRight(value, "\r")
 		value = lineEnds.ReplaceAllString(value, "\n")
@@ -34,7 +38,7 @@ func reference(text string, values []string) string {
 		all = append(all, digitsOf(text, "0-9A-Fa-f", 2, fromHex).find(value, i)...)
 		all = append(all, digitsOf(text, "-A-Za-z0-9+/_", 4, fromBase64).find(value, i)...)
 	}
-	return replace(text, all)
+	return all
 }
 
 // occurrence is where a value, of a number, is in the text.
@@ -42,6 +46,20 @@ type occurrence struct{ start, end, value int }
 
 // replace puts a mark in place of occurrences that overlap.
 func replace(text string, all []occurrence) string {
+	var out strings.Builder
+	done := 0
+	for _, o := range merged(all) {
+		out.WriteString(text[done:o.start] + o.mark())
+		done = o.end
+	}
+	return out.String() + text[done:]
+}
+
+func (o occurrence) mark() string { return "[redacted:" + string(rune('A'+o.value)) + "]" }
+
+// merged are occurrences that do not overlap, in order: those that do are one,
+// which is called after the leftmost and longest.
+func merged(all []occurrence) (apart []occurrence) {
 	sort.Slice(all, func(i, j int) bool {
 		a, b := all[i], all[j]
 		if a.start != b.start {
@@ -52,15 +70,15 @@ func replace(text string, all []occurrence) string {
 		}
 		return a.value < b.value
 	})
-	var out strings.Builder
-	done := 0
 	for _, o := range all {
-		if o.start >= done {
-			out.WriteString(text[done:o.start] + "[redacted:" + string(rune('A'+o.value)) + "]")
+		last := len(apart) - 1
+		if last >= 0 && o.start < apart[last].end {
+			apart[last].end = max(apart[last].end, o.end)
+		} else {
+			apart = append(apart, o)
 		}
-		done = max(done, o.end)
 	}
-	return out.String() + text[done:]
+	return apart
 }
 
 // decoded is a text made from another, with where each byte comes from. The

@@ -85,11 +85,11 @@ func (t *text) jump(r *Redactor, from, to int) int {
 	return to
 }
 
-func (t *text) from(m *Matcher, before int64) int64 {
-	before = t.plain.from(m, before)
+func (t *text) from(m *Matcher, before int64, loose int) int64 {
+	before = t.plain.from(m, before, loose)
 	for i := range t.escapes {
 		if e := &t.escapes[i]; e.apart {
-			before = e.from(m, before)
+			before = e.from(m, before, loose)
 		}
 	}
 	return before
@@ -150,10 +150,12 @@ func (e *escaped) drain(r *Redactor) {
 }
 
 // from is where what may yet become a value begins, or before if that is
-// earlier.
-func (e *escaped) from(m *Matcher, before int64) int64 {
-	before = e.tracker.from(m, before)
-	if e.n > 0 && m.opens(e.buf[:e.n]) {
+// earlier. An escape that is not at its end counts as more the longer it is,
+// since it may stand for several bytes.
+func (e *escaped) from(m *Matcher, before int64, loose int) int64 {
+	begun := (e.n + 1) / 2
+	before = e.tracker.from(m, before, max(0, loose-begun))
+	if begun > loose && m.opens(e.buf[:e.n]) {
 		return min(before, e.at)
 	}
 	return before

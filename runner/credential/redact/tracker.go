@@ -100,12 +100,16 @@ func (t *tracker) back(n int) int64 {
 	return t.starts[(t.count-uint64(n))&uint64(len(t.starts)-1)]
 }
 
-// from is where what is followed begins, or before if that is earlier.
-func (t *tracker) from(m *Matcher, before int64) int64 {
-	if t.state != 0 {
-		return min(before, t.back(int(m.trie.nodes[t.state].depth)))
-	}
-	if t.waiting > 0 && m.newline {
+// from is where what is followed begins, or before if that is earlier or there
+// are no more than loose characters of it.
+func (t *tracker) from(m *Matcher, before int64, loose int) int64 {
+	depth := int(m.trie.nodes[t.state].depth)
+	switch {
+	case depth+int(min(t.waiting, 1)) <= loose:
+		return before
+	case depth > 0:
+		return min(before, t.back(depth))
+	case m.newline:
 		return min(before, t.returns[0].start)
 	}
 	return before
@@ -137,9 +141,9 @@ func idle(trackers []tracker) bool {
 }
 
 // earliest is where the earliest of what trackers follow begins, or before.
-func earliest(m *Matcher, trackers []tracker, before int64) int64 {
+func earliest(m *Matcher, trackers []tracker, before int64, loose int) int64 {
 	for i := range trackers {
-		before = trackers[i].from(m, before)
+		before = trackers[i].from(m, before, loose)
 	}
 	return before
 }
