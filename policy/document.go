@@ -31,6 +31,7 @@ func Read(file string, data []byte) (*Document, []Problem) {
 	d := newDecoder(file)
 	p, ok := readRoot(d, data, policyFile, false)
 	if ok {
+		keepAgentsUp(&p, d.origins)
 		for _, check := range rules {
 			check(&p, d.further)
 		}

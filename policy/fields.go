@@ -14,8 +14,8 @@ var policyFile = table(func() []field[Policy] {
 		derived("apiVersion", oneOf(APIVersion),
 			func(*Policy) string { return APIVersion }, func(*Policy, string) {},
 			"The version of this format: "+APIVersion+"."),
-		required("kind", kind, func(p *Policy) *Kind { return &p.Kind },
-			"What the file declares: a Policy is a sandbox for one command."),
+		required("kind", oneOf(KindPolicy, KindAgent), func(p *Policy) *Kind { return &p.Kind },
+			"What the file declares: a Policy is a sandbox for one command, an Agent one that is kept up."),
 		required("name", policyName, func(p *Policy) *string { return &p.Name },
 			"What callers select the policy by; it equals the file's name without .yaml."),
 		required("justification", prose("text that says why commands may run at all", 4096), func(p *Policy) *string { return &p.Justification },
@@ -50,14 +50,26 @@ var policyFile = table(func() []field[Policy] {
 			"What one sandbox may use."),
 		optional("logs", logsFields, logsFields.defaults(), func(p *Policy) *Logs { return &p.Logs },
 			"How much output is kept for creel logs."),
-		optional("pool", poolFields, poolFields.defaults(), func(p *Policy) *Pool { return &p.Pool },
-			"Sandboxes made before they are needed."),
+		ofPolicy(optional("pool", poolFields, poolFields.defaults(), func(p *Policy) *Pool { return &p.Pool },
+			"Sandboxes made before they are needed."), "leave it out: an Agent is one sandbox"),
 		optional("hygiene", nullable[Hygiene]{hygieneFields}, nil, func(p *Policy) **Hygiene { return &p.Hygiene },
 			"What is searched for credentials before a command starts; left out, nothing is."),
-		required("callers", callersFields, func(p *Policy) *Callers { return &p.Callers },
-			"Who may run the policy."),
+		ofPolicy(required("callers", callersFields, func(p *Policy) *Callers { return &p.Callers },
+			"Who may run the policy."), "leave it out: nobody runs commands in an Agent"),
+		ofAgent(required("command", list[string]{what: "a program and its arguments", item: argument, min: 1, max: 1024}, func(p *Policy) *[]string { return &p.Agent.Command },
+			"The program that is kept up, and its arguments; no shell reads them.")),
+		ofAgent(optional("publish", sparse[netip.AddrPort]{publishAddress, nothing}, netip.AddrPort{}, func(p *Policy) *netip.AddrPort { return &p.Agent.Publish },
+			"The loopback address and port of the host at which its port of the same number is reached; left out, it is not.")),
+		ofAgent(optional("ready", nullable[Ready]{readyFields}, nil, func(p *Policy) **Ready { return &p.Agent.Ready },
+			"How creeld knows that it works; left out, it is thought to while it runs.")),
+		ofAgent(optional("restart", restartFields, restartFields.defaults(), func(p *Policy) *Restart { return &p.Agent.Restart },
+			"When it is started again after it has ended.")),
+		ofAgent(optional("onRotation", oneOf(RotationRestart, "SIGHUP", "SIGUSR1", "SIGUSR2"), RotationRestart, func(p *Policy) *Rotation { return &p.Agent.OnRotation },
+			"What it gets when a credential of it has another value: a restart, or a signal; only a restart brings it the value.")),
+		ofAgent(optional("stop", stopFields, stopFields.defaults(), func(p *Policy) *Stop { return &p.Agent.Stop },
+			"How it is asked to end.")),
 	}
-})
+}).split("kind", string(KindAgent), Policy{Kind: KindAgent}, Policy{Kind: KindPolicy})
 
 var rootFields = choice(func() []field[Root] {
 	return []field[Root]{
@@ -72,10 +84,11 @@ var rootFields = choice(func() []field[Root] {
 
 var mountFields = table(func() []field[Mount] {
 	return []field[Mount]{
-		required("kind", oneOf(MountWorkspace, MountLogs, MountData), func(m *Mount) *MountKind { return &m.Kind },
-			"What the mount is for."),
-		required("source", absolute("an absolute path on the host", dangerousSource), func(m *Mount) *string { return &m.Source },
-			"The directory or regular file of the host."),
+		required("kind", oneOf(MountWorkspace, MountLogs, MountData, MountState, MountConfig, MountExec), func(m *Mount) *MountKind { return &m.Kind },
+			"What the mount is for; state, config and exec are of an Agent, and exec is a socket on which it runs commands."),
+		only(required("source", absolute("an absolute path on the host", dangerousSource), func(m *Mount) *string { return &m.Source },
+			"The directory or regular file of the host."), func(m *Mount) bool { return m.Kind != MountExec },
+			"leave it out: creel makes the socket"),
 		required("target", absolute("an absolute path in the sandbox", reservedTarget), func(m *Mount) *string { return &m.Target },
 			"Where the sandbox sees it."),
 		derivedOptional("mode", oneOf("ro", "rw"),
@@ -88,7 +101,7 @@ var mountFields = table(func() []field[Mount] {
 			func(m *Mount, mode string) { m.Writable = mode == "rw" },
 			"ro to read, rw to write as well."),
 	}
-})
+}).split("kind", string(MountExec), Mount{Kind: MountExec}, Mount{Kind: MountWorkspace})
 
 var tmpFields = table(func() []field[Tmp] {
 	return []field[Tmp]{
@@ -180,16 +193,3 @@ var callersFields = table(func() []field[Callers] {
 			"From where the users may run it, as PLATFORM:ID; left out, from anywhere."),
 	}
 })
-
-// kind has one word more than it accepts, to say so to who writes it.
-var kind = func() scalar[Kind] {
-	k := oneOf(KindPolicy)
-	inner := k.parse
-	k.parse = func(text string) (Kind, *fault) {
-		if text == string(KindAgent) {
-			return "", faultf("declare kind: Policy, and run the agent under systemd until then", "this version of creel keeps up no agents")
-		}
-		return inner(text)
-	}
-	return k
-}()

@@ -66,7 +66,7 @@ func networkLeadsSomewhere(p *Policy, report func(string, *fault)) {
 	switch {
 	case !n.Gateway.IsValid() && len(n.Egress) == 0:
 		report("network", faultf("name a gateway or egress, or leave network out", "the network leads nowhere"))
-	case len(n.Egress) > 0 && n.EgressReason == "":
+	case len(n.Egress) > 0 && n.EgressReason == "" && p.Kind != KindAgent:
 		report("network.egress", faultf("say why in egressReason", "commands would reach services outside, and nothing says why"))
 	case len(n.Egress) == 0 && n.EgressReason != "":
 		report("network.egressReason", faultf("remove it, or name the services in egress", "there is no egress that it could be the reason of"))

@@ -20,6 +20,17 @@ type field[P any] struct {
 	// nested are the keys inside this one, to find a key that was written in
 	// the wrong place.
 	nested []string
+	// applies says whether a mapping like this has the key; nil: any has. It is
+	// asked of a mapping whose cases are told apart.
+	applies func(*P) bool
+	// instead is the hint for who gives the key where it does not apply.
+	instead string
+}
+
+// only has a key be one of those mappings alone for which applies holds.
+func only[P any](f field[P], applies func(*P) bool, instead string) field[P] {
+	f.applies, f.instead = applies, instead
+	return f
 }
 
 // required is a key that a file must have. ref returns where in a P it goes.
@@ -62,6 +73,21 @@ type object[P any] struct {
 	fields func() []field[P]
 	// choice is set where exactly one of the keys must be given.
 	choice bool
+	// cases is set where some keys only apply to some mappings.
+	cases *cases[P]
+}
+
+// cases are two kinds of one mapping, told apart by whether a key of it has a
+// word.
+type cases[P any] struct {
+	key, word string
+	is, other P // what each is like, for applies
+}
+
+// split tells two kinds of mapping apart.
+func (o object[P]) split(key, word string, is, other P) object[P] {
+	o.cases = &cases[P]{key, word, is, other}
+	return o
 }
 
 // table is an object of these rows. They are made when they are first asked,
@@ -80,7 +106,9 @@ func choice[P any](rows func() []field[P]) object[P] {
 func (o object[P]) defaults() P {
 	var p P
 	for _, f := range o.fields() {
-		f.preset(&p)
+		if f.applies == nil {
+			f.preset(&p)
+		}
 	}
 	return p
 }
@@ -108,6 +136,7 @@ func (o object[P]) read(d *decoder, path string, n *yaml.Node) P {
 		return p
 	}
 	given, strangers := map[string]bool{}, 0
+	decided := o.cases == nil
 	for _, got := range pairs {
 		i := slices.IndexFunc(o.fields(), func(f field[P]) bool { return f.key == got.key })
 		if i < 0 {
@@ -116,18 +145,40 @@ func (o object[P]) read(d *decoder, path string, n *yaml.Node) P {
 			continue
 		}
 		given[got.key] = true
+		wrong := len(d.problems)
 		o.fields()[i].read(d, got.path, got.value, &p)
+		decided = decided || got.key == o.cases.key && len(d.problems) == wrong
 	}
-	for _, f := range o.fields() {
-		if f.required && !given[f.key] {
-			d.problem(join(path, f.key), faultf(f.help, "this required key is missing"))
-		}
-	}
+	o.complete(d, path, given, decided, &p)
 	if o.choice && len(given) != 1 && strangers == 0 {
 		d.problem(path, faultf("give one and no other", "expected exactly one of %s, found %d", enumerate(o.keys(), "and"), len(given)))
 	}
 	return p
 }
+
+// complete reports the keys that are missing and those that do not apply, and
+// fills in what those mean that apply and were left out. Where the kind of the
+// mapping is not decided, since the key that does is missing or wrong, it is
+// taken for the other, and no key is reported for that.
+func (o object[P]) complete(d *decoder, path string, given map[string]bool, decided bool, p *P) {
+	like := p
+	if !decided {
+		like = &o.cases.other
+	}
+	for _, f := range o.fields() {
+		switch applies := f.appliesTo(like); {
+		case given[f.key] && !applies && decided:
+			d.problem(join(path, f.key), faultf(f.instead, "this key has no meaning here"))
+		case given[f.key] || !applies:
+		case f.required:
+			d.problem(join(path, f.key), faultf(f.help, "this required key is missing"))
+		case f.applies != nil:
+			f.preset(p)
+		}
+	}
+}
+
+func (f field[P]) appliesTo(p *P) bool { return f.applies == nil || f.applies(p) }
 
 // unknown explains a key that is not in the table: misspelt, in the wrong
 // letter case, or in the wrong place.
@@ -147,6 +198,9 @@ func (o object[P]) unknown(key string) *fault {
 func (o object[P]) write(p P) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	for _, f := range o.fields() {
+		if !f.appliesTo(&p) {
+			continue
+		}
 		if v := f.write(&p); v != nil {
 			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: f.key}, v)
 		}
@@ -158,10 +212,13 @@ func (o object[P]) schema() *schema {
 	s := &schema{Type: "object", Properties: map[string]*schema{}, Closed: true}
 	defaults := o.defaults()
 	for _, f := range o.fields() {
+		f.preset(&defaults)
 		key := f.schema()
 		key.Description = f.help
 		if f.required {
-			s.Required = append(s.Required, f.key)
+			if f.applies == nil {
+				s.Required = append(s.Required, f.key)
+			}
 		} else if n := f.write(&defaults); n != nil && n.Kind == yaml.ScalarNode {
 			key.Default = jsonScalar(n)
 		}
@@ -169,6 +226,30 @@ func (o object[P]) schema() *schema {
 	}
 	if o.choice {
 		s.MinProperties, s.MaxProperties = 1, 1
+	}
+	if c := o.cases; c != nil {
+		s.If = &schema{Properties: map[string]*schema{c.key: {Const: c.word}}, Required: []string{c.key}}
+		s.Then, s.Else = o.keysOf(&c.is), o.keysOf(&c.other)
+	}
+	return s
+}
+
+// keysOf says which of the keys that do not always apply a mapping like p must
+// have, and which it cannot have.
+func (o object[P]) keysOf(p *P) *schema {
+	s := &schema{}
+	var others []*schema
+	for _, f := range o.fields() {
+		switch {
+		case f.applies == nil:
+		case !f.applies(p):
+			others = append(others, &schema{Required: []string{f.key}})
+		case f.required:
+			s.Required = append(s.Required, f.key)
+		}
+	}
+	if len(others) > 0 {
+		s.Not = &schema{AnyOf: others}
 	}
 	return s
 }

@@ -67,7 +67,8 @@ type Policy struct {
 	Pool          Pool
 	// Hygiene is nil when nothing is searched for credentials.
 	Hygiene *Hygiene
-	Callers Callers
+	Callers Callers // none of an Agent: nobody runs commands in it
+	Agent   Agent   // what only an Agent has
 }
 
 // Root is where the read-only root file system comes from; exactly one field
@@ -97,12 +98,21 @@ const (
 	MountWorkspace MountKind = "workspace"
 	MountLogs      MountKind = "logs"
 	MountData      MountKind = "data"
+	// MountState and MountConfig are what an Agent keeps, and a file that it
+	// only reads.
+	MountState  MountKind = "state"
+	MountConfig MountKind = "config"
+	// MountExec is the one way to the supervisor out of a sandbox: a socket of
+	// the agent's own, on which it can run commands as any caller can.
+	MountExec MountKind = "exec"
 )
 
 // Mount is one host directory (or regular file) that the sandbox sees.
 type Mount struct {
-	Kind     MountKind
-	Source   string // absolute, lexically clean, no symlink when it is used
+	Kind MountKind
+	// Source is absolute, lexically clean, and no symlink when it is used. Of a
+	// mount of kind exec it is empty until Set.PlaceExecSockets.
+	Source   string
 	Target   string // absolute, lexically clean, inside the sandbox
 	Writable bool   // mode: rw
 }

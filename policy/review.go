@@ -62,7 +62,9 @@ var concerns = []concern{
 		weaker:  "network.egress",
 	},
 	{
-		where:   func(p *Policy, _ time.Time) []string { return when(p.Limits.Timeout == 0, "limits.timeout") },
+		where: func(p *Policy, _ time.Time) []string {
+			return when(p.Limits.Timeout == 0 && p.Kind != KindAgent, "limits.timeout")
+		},
 		message: "an invocation may run for ever",
 		hint:    "set the longest time that is useful",
 		weaker:  "limits.timeout: unlimited",
@@ -135,7 +137,7 @@ func endsBeforeTheCommand(p *Policy, c Credential) bool {
 	if c.Prefetch {
 		life -= Fresh(life)
 	}
-	return c.TTL > 0 && c.OnExpiry != OnExpiryWarn && (p.Limits.Timeout == 0 || p.Limits.Timeout > life)
+	return c.TTL > 0 && c.OnExpiry != OnExpiryWarn && p.Kind != KindAgent && (p.Limits.Timeout == 0 || p.Limits.Timeout > life)
 }
 
 func when(holds bool, path string) []string {
@@ -196,7 +198,9 @@ func (p *Policy) Conflicts(c *Config) []Problem {
 	}
 	check("root.dir", p.Root.Dir)
 	for i, m := range p.Mounts {
-		check(element("mounts", i)+".source", m.Source)
+		if m.Kind != MountExec { // which is the supervisor's own
+			check(element("mounts", i)+".source", m.Source)
+		}
 	}
 	return problems
 }

@@ -23,6 +23,12 @@ var rules = []rule{
 	dockerSharesTheUserNamespace,
 	hygieneSearchesSomething,
 	findingsAreAllowedOnce,
+	mountsAreOfTheKind,
+	agentWritesWhatIsItsOwn,
+	agentRunsUntilItIsStopped,
+	readinessHasAPort,
+	publishedPortIsTheAgents,
+	waitsAreInOrder,
 }
 
 // targetsStandApart refuses mounts that would hide one another, so that the
@@ -158,6 +164,8 @@ func prefetchHasABound(p *Policy, report func(string, *fault)) {
 		path := element("credentials", i) + ".prefetch"
 		switch {
 		case !c.Prefetch:
+		case p.Kind == KindAgent:
+			report(path, faultf("leave prefetch out", "no sandbox of an Agent waits for which the value could be made ahead"))
 		case p.Pool.Warm == 0:
 			report(path, faultf("say 'pool: {warm: 2}', or leave prefetch out", "no sandbox waits for which the value could be made ahead"))
 		case c.TTL < shortestPrefetch && leased(c.Provider):

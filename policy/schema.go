@@ -24,6 +24,9 @@ type schema struct {
 	Maximum       json.Number        `json:"maximum,omitempty"`
 	AnyOf         []*schema          `json:"anyOf,omitempty"`
 	Not           *schema            `json:"not,omitempty"`
+	If            *schema            `json:"if,omitempty"`
+	Then          *schema            `json:"then,omitempty"`
+	Else          *schema            `json:"else,omitempty"`
 	Items         *schema            `json:"items,omitempty"`
 	MinItems      int                `json:"minItems,omitempty"`
 	MaxItems      int                `json:"maxItems,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -52,11 +53,45 @@ func LoadSet(fsys fs.FS, dir string) (*Set, []Problem) {
 			return nil, append(problems, Problem{File: dir, Message: "there are too many policies here", Hint: "name a directory that holds only policies", Severity: SeverityError})
 		}
 	}
+	problems = append(problems, set.publishOnce()...)
 	if len(problems) > 0 {
 		sortProblems(problems)
 		return nil, problems
 	}
 	return set, nil
+}
+
+// publishOnce refuses two agents at one address of the host.
+func (s *Set) publishOnce() []Problem {
+	var problems []Problem
+	first := map[netip.AddrPort]string{}
+	for name, p := range s.All() {
+		at := p.Agent.Publish
+		if !at.IsValid() {
+			continue
+		}
+		if other, taken := first[at]; taken {
+			problems = append(problems, s.documents[name].locate([]Problem{{
+				Key: "publish", Message: "the address " + quote(at.String()) + " is agent " + other + "'s already",
+				Hint: "choose another port", Severity: SeverityError,
+			}})...)
+			continue
+		}
+		first[at] = name
+	}
+	return problems
+}
+
+// PlaceExecSockets says where on the host the socket of each agent is that has
+// a mount of kind exec. It is for whoever loads the set, before others see it.
+func (s *Set) PlaceExecSockets(at func(agent string) string) {
+	for name, p := range s.All() {
+		for i, m := range p.Mounts {
+			if m.Kind == MountExec {
+				p.Mounts[i].Source = at(name)
+			}
+		}
+	}
 }
 
 func (s *Set) load(fsys fs.FS, inside, file string) []Problem {

@@ -66,7 +66,7 @@ func TestOneBrokenFileLeavesNoSet(t *testing.T) {
 
 func TestAllFilesProblemsAreReportedTogether(t *testing.T) {
 	_, problems := LoadSet(fstest.MapFS{
-		"a.yaml": file(with("user: root", "owner: ''")), "b.yaml": file(with("kind: Agent")),
+		"a.yaml": file(with("user: root", "owner: ''")), "b.yaml": file(with("kind: Agency")),
 	}, ".")
 	if got := keysOf(problems, SeverityError); !slices.Equal(got, []string{"owner", "user", "kind"}) {
 		t.Errorf("problems:\n%s", lines(problems))

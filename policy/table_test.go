@@ -9,11 +9,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// everything.yaml sets every key of the format but the alternatives of root,
-// so a field of the Go types that no row of the table fills stays zero here.
+// everything.yaml sets every key of a Policy but the alternatives of root, and
+// agent.yaml those of an Agent, so a field of the Go types that no row of the
+// table fills stays zero here.
 func TestEveryFieldOfPolicyHasARow(t *testing.T) {
 	p := mustParse(t, string(read(t, "testdata/good/everything.yaml")))
 	p.Root.Host, p.Root.Dir = true, "/srv/rootfs" // their rows are tested by their own files
+	p.Agent = mustParse(t, string(read(t, "testdata/good/agent.yaml"))).Agent
 	findZero(t, "Policy", reflect.ValueOf(*p))
 }
 

@@ -73,7 +73,7 @@ func CheckOrigin(text string) error {
 // callersAreSomebody wants a user or a token: a policy that nobody may run is a
 // mistake. Of a file that could not be read as one, that is known already.
 func callersAreSomebody(p *Policy, report func(string, *fault)) {
-	if p.Kind != "" && len(p.Callers.Users) == 0 && len(p.Callers.Tokens) == 0 {
+	if p.Kind == KindPolicy && len(p.Callers.Users) == 0 && len(p.Callers.Tokens) == 0 {
 		report("callers", faultf("name users, or tokens of integrations", "nobody may run the policy"))
 	}
 }
