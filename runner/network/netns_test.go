@@ -52,6 +52,11 @@ func raiseLoopback() error {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
+	return raise(fd)
+}
+
+// raise raises the loopback of a socket's network namespace.
+func raise(fd int) error {
 	request, err := unix.NewIfreq("lo")
 	if err != nil {
 		return err

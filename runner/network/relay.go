@@ -1,6 +1,8 @@
-// Package network carries what a sandbox may reach: a relay from a listening
-// socket inside the sandbox's own network namespace to what its connector
-// finds, which is the gateway or, in package egress, a declared service.
+// Package network carries what a sandbox may reach, and what of an agent is
+// reached: a relay from a listening socket to what its connector finds. The
+// socket is in the sandbox's own network namespace, and the connector's is the
+// gateway or, in package egress, a declared service; or it is on the host's
+// loopback, and the connector's is a port inside an agent's sandbox.
 //
 // It imports the standard library and golang.org/x/sys only. It never
 // resolves a name and never chooses a destination from what a sandbox sends:
@@ -99,12 +101,16 @@ func New(listener *os.File, at netip.AddrPort, maxConns int, connector Connector
 		_ = l.Close()
 		return nil, fmt.Errorf("take over listener: a %T, not a TCP listener", l)
 	}
+	return newRelay(tcp, maxConns, connector), nil
+}
+
+func newRelay(listener *net.TCPListener, maxConns int, connector Connector) *Relay {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Relay{
-		connector: connector, maxConns: maxConns, listener: tcp,
+		connector: connector, maxConns: maxConns, listener: listener,
 		ctx: ctx, cancel: cancel, open: make(map[*pair]struct{}),
 		pacer: pacer{interval: time.Second / perSecond, burst: burst},
-	}, nil
+	}
 }
 
 // checkAddress accepts an address that a policy may name.
@@ -264,15 +270,23 @@ func (r *Relay) shutdown() {
 	r.mu.Lock()
 	first := !r.closed
 	r.closed = true
-	pairs := make([]*pair, 0, len(r.open))
-	for p := range r.open {
-		pairs = append(pairs, p)
-	}
 	r.mu.Unlock()
 	r.cancel()
 	if first {
 		stopListening(r.listener)
 	}
+	r.HangUp()
+}
+
+// HangUp resets every connection there is and goes on listening: what they
+// led to has ended, and must not be kept by them.
+func (r *Relay) HangUp() {
+	r.mu.Lock()
+	pairs := make([]*pair, 0, len(r.open))
+	for p := range r.open {
+		pairs = append(pairs, p)
+	}
+	r.mu.Unlock()
 	for _, p := range pairs {
 		p.abort()
 	}
