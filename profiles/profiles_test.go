@@ -104,7 +104,7 @@ func TestStarterPoliciesAreNamedAfterTheirFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"exec-build.yaml", "exec-default.yaml", "exec-offline.yaml", "exec-readonly.yaml"}; !slices.Equal(files, want) {
+	if want := []string{"exec-build.yaml", "exec-default.yaml", "exec-offline.yaml", "exec-readonly.yaml", "openclaw-agent.yaml"}; !slices.Equal(files, want) {
 		t.Errorf("policies %q, want %q", files, want)
 	}
 	for _, file := range files {

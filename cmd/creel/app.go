@@ -29,6 +29,7 @@ func newApp() *cli.App {
 		newExecCommand(),
 		newPsCommand(),
 		newKillCommand(),
+		newAgentCommand(),
 		newCredentialCommand(),
 		newSecretCommand(),
 		newTokenCommand(),

@@ -152,6 +152,8 @@ func arguments(path string) []string {
 	switch path {
 	case "kill", "inspect", "logs", "stats":
 		return sandboxIDs()
+	case "agent start", "agent stop", "agent restart":
+		return agentNames()
 	case "secret rotate", "secret rm":
 		return secretNames()
 	case "token rotate", "token revoke":
@@ -176,6 +178,20 @@ func sandboxIDs() []string {
 		ids = append(ids, shortID(sandbox.ID))
 	}
 	return ids
+}
+
+func agentNames() []string {
+	ctx, cancel := context.WithTimeout(context.Background(), completeTimeout)
+	defer cancel()
+	reply, err := newClient().Ps(ctx, false)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, agent := range reply.Agents {
+		names = append(names, agent.Name)
+	}
+	return names
 }
 
 func secretNames() []string {

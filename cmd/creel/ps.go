@@ -33,7 +33,7 @@ func runPs(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, notice := range reply.Notices {
+	for _, notice := range append(agentNotices(reply.Agents), reply.Notices...) {
 		fmt.Fprintf(os.Stderr, "creel: notice: %s\n", program.Printable(notice))
 	}
 	if c.Bool("json") {
@@ -43,7 +43,22 @@ func runPs(c *cli.Context) error {
 	for i := range reply.Sandboxes {
 		rows = append(rows, psRow(&reply.Sandboxes[i], time.Now()))
 	}
+	for _, a := range reply.Agents {
+		if a.Sandbox == "" {
+			rows = append(rows, []string{"-", a.Name, "-", "-", age(time.Since(a.Since)) + " ago", a.State, "0", "-", "-"})
+		}
+	}
 	return program.Table(os.Stdout, []string{"ID", "POLICY", "COMMAND", "CALLER", "CREATED", "STATE", "PIDS", "LEASES", "WEAKER"}, rows)
+}
+
+// agentNotices tell what is wrong with agents.
+func agentNotices(agents []api.Agent) (notices []string) {
+	for _, a := range agents {
+		if a.Problem != "" {
+			notices = append(notices, fmt.Sprintf("agent %s is %s: %s", a.Name, a.State, a.Problem))
+		}
+	}
+	return notices
 }
 
 func psRow(s *api.Sandbox, now time.Time) []string {

@@ -59,6 +59,9 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 		return nil, err
 	}
 	d.onClose(stage.Close)
+	if err := d.prepareAgentSockets(cfg); err != nil {
+		return nil, err
+	}
 	engines, err := d.openEngines(cfg, groups, stage, lock)
 	if err != nil {
 		return nil, err
@@ -78,7 +81,7 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 	d.onClose(searcher.Close)
 	d.supervisor, err = supervisor.New(ctx, supervisor.Config{
 		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, Secrets: secrets, Tokens: tokens, Hygiene: searcher, Keyring: ring, InitPath: cfg.InitPath,
-		Load: loader(configPath, cfg), Log: log,
+		Load: loader(configPath, cfg), Listen: d.listenForAgent, Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -86,6 +89,7 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 	if err := d.openServer(cfg, configPath); err != nil {
 		return nil, err
 	}
+	d.supervisor.BeginAgents() // which may run commands at once
 	return d, nil
 }
 

@@ -45,6 +45,7 @@ func loader(path string, started *policy.Config) supervisor.Loader {
 		if err := conflicts(set, cfg); err != nil {
 			return nil, err
 		}
+		placeExecSockets(set, cfg)
 		if err := supervisor.CheckEgress(set); err != nil {
 			return nil, err
 		}

@@ -52,6 +52,22 @@ func TestReadmePolicyIsAcceptedAsPrinted(t *testing.T) {
 	}
 }
 
+// TestReadmeAgentIsAcceptedAsPrinted, with the keys that it has in common with a
+// Policy.
+func TestReadmeAgentIsAcceptedAsPrinted(t *testing.T) {
+	for _, text := range blocks(t, "yaml") {
+		if !strings.HasPrefix(text, "kind: Agent") {
+			continue
+		}
+		text += "apiVersion: creel/v1\nname: a\njustification: a\nowner: a\nreviewBy: 2099-01-01\nroot: {host: true}\nuser: openclaw\n"
+		if _, problems := policy.Parse("README.md", []byte(text)); len(problems) > 0 {
+			t.Errorf("the README's agent has problems: %v", problems)
+		}
+		return
+	}
+	t.Error("README.md has no agent")
+}
+
 // TestReadmeCommandsRunAsPrinted runs them against a supervisor that has the
 // README's own policy, with this machine's user and directories.
 func TestReadmeCommandsRunAsPrinted(t *testing.T) {

@@ -59,8 +59,8 @@ var trials = map[string][]trial{
 
 func TestStarterPoliciesDoWhatTheySay(t *testing.T) {
 	shipped, err := fs.Glob(profiles.Policies(), "*.yaml")
-	if err != nil || len(shipped) != len(trials) {
-		t.Fatalf("%d policies are shipped and %d tried: %v", len(shipped), len(trials), err)
+	if err != nil || len(shipped) != len(trials)+1 { // the agent's is tried by itself
+		t.Fatalf("%d policies are shipped and %d tried: %v", len(shipped), len(trials)+1, err)
 	}
 	net := internet.New(t)
 	authority := net.NewAuthority()
@@ -72,6 +72,9 @@ func TestStarterPoliciesDoWhatTheySay(t *testing.T) {
 	net.Serve(authority, "127.0.0.1:18789", true, "gateway")
 	for _, file := range shipped {
 		name := strings.TrimSuffix(file, ".yaml")
+		if name == agentName {
+			continue
+		}
 		t.Run(name, func(t *testing.T) { try(t, name, authority.PEM()) })
 	}
 }

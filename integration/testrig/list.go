@@ -14,15 +14,36 @@ type Sandbox struct {
 	Leases                     []struct{ State string }
 }
 
+// Agent is what ps says of one.
+type Agent struct {
+	Name, State, Sandbox, Problem string
+	Restarts                      int
+}
+
 // List is what ps lists, the newest first; with "-a" also what has ended.
 func (r *Rig) List(flags ...string) []Sandbox {
 	r.t.Helper()
+	return r.ps(flags...).Sandboxes
+}
+
+// Agents are those that ps tells of.
+func (r *Rig) Agents() []Agent {
+	r.t.Helper()
+	return r.ps().Agents
+}
+
+type listed struct {
+	Sandboxes []Sandbox
+	Agents    []Agent
+}
+
+func (r *Rig) ps(flags ...string) (reply listed) {
+	r.t.Helper()
 	got := r.Creel(append([]string{"ps", "--json"}, flags...)...)
-	var reply struct{ Sandboxes []Sandbox }
 	if err := json.Unmarshal([]byte(got.Stdout), &reply); err != nil {
 		r.t.Fatalf("ps said %q %q: %v", got.Stdout, got.Stderr, err)
 	}
-	return reply.Sandboxes
+	return reply
 }
 
 // Stocked waits until a sandbox waits for a command of each of these policies.

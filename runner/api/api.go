@@ -56,6 +56,7 @@ const (
 	RouteRevoke  = "revoke"
 	RoutePlaces  = "places"
 	RouteCanary  = "canary"
+	RouteAgent   = "agent"
 
 	// Each is what comes after creel on a command line, as a denial says.
 	RouteSecretSet    = "secret set"

@@ -67,6 +67,8 @@ const (
 	ReasonNotExecutable = "not-executable"
 	ReasonFailed        = "failed"
 	ReasonStopped       = "supervisor-stopped"
+	ReasonUnhealthy     = "unhealthy" // an agent that did not answer any more, or yet
+	ReasonOrdered       = "ordered"   // an agent that was to stop, for whatever reason
 )
 
 // Outcome is what `creel exec --result` writes: the result, and the error

@@ -77,6 +77,11 @@ func (c *Client) Revoke(ctx context.Context, req api.RevokeRequest) (*api.Revoke
 	return ask[api.RevokeReply](ctx, c.adminSocket(), api.RouteRevoke, req)
 }
 
+// OrderAgents starts, stops or restarts agents.
+func (c *Client) OrderAgents(ctx context.Context, req api.AgentRequest) (*api.AgentReply, error) {
+	return ask[api.AgentReply](ctx, c.adminSocket(), api.RouteAgent, req)
+}
+
 // Places tells where a run of a policy could leave something; it is for root.
 func (c *Client) Places(ctx context.Context, policy string) (*api.PlacesReply, error) {
 	return ask[api.PlacesReply](ctx, c.adminSocket(), api.RoutePlaces, api.PlacesRequest{Policy: policy})

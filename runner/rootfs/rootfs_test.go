@@ -275,3 +275,30 @@ func TestMountsBelowASourceAreNotSeen(t *testing.T) {
 		t.Errorf("control: %v, %v", entries, err)
 	}
 }
+
+// A mount of kind exec is a socket that can be connected to, and nothing else.
+func TestExecMountIsASocket(t *testing.T) {
+	r := newRig(t)
+	path := r.dir + "/agent.sock"
+	socket, err := net.Listen("unix", path)
+	check(t, err)
+	defer socket.Close()
+	p := declare(r.mkdir("workspace"), "/workspace")
+	p.Mounts = append(p.Mounts, policy.Mount{Kind: policy.MountExec, Source: path, Target: "/run/creel/exec.sock"})
+	inside := r.acquire(p).Path + "/run/creel/exec.sock"
+	conn, err := net.Dial("unix", inside)
+	if err != nil {
+		t.Fatalf("connect through a mount that is read-only: %v", err)
+	}
+	conn.Close()
+	if err := os.Remove(inside); err == nil {
+		t.Error("it can be removed")
+	}
+	for _, wrong := range []string{r.file("regular", ""), r.mkdir("directory"), ""} {
+		p.Mounts[1].Source = wrong
+		var problem *SourceError
+		if _, err := r.Acquire(p, who, r.init); !errors.As(err, &problem) || problem.Path != wrong {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+}

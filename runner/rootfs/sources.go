@@ -88,7 +88,11 @@ func (s *sources) addDeclared(p *policy.Policy, initPath string) error {
 		return fmt.Errorf("open creel-init: %w", err)
 	}
 	for _, mount := range p.Mounts {
-		if err := s.add(mount.Source, mount.Target, mount.Writable); err != nil {
+		add := s.add
+		if mount.Kind == policy.MountExec {
+			add = s.addSocket
+		}
+		if err := add(mount.Source, mount.Target, mount.Writable); err != nil {
 			return err
 		}
 	}
@@ -124,7 +128,18 @@ func (s *sources) openHost() error {
 	return nil
 }
 
+// add adds a directory or a regular file.
 func (s *sources) add(source, target string, writable bool) error {
+	return s.addAny(source, target, writable, "is neither a directory nor a regular file", unix.S_IFDIR, unix.S_IFREG)
+}
+
+// addSocket adds a Unix socket, which can be connected to through a mount that
+// is read-only as well (unix(7) asks for the right to write to the socket).
+func (s *sources) addSocket(source, target string, writable bool) error {
+	return s.addAny(source, target, writable, "is not a socket", unix.S_IFSOCK)
+}
+
+func (s *sources) addAny(source, target string, writable bool, otherwise string, kinds ...uint32) error {
 	fd, err := openSource(source)
 	if err != nil {
 		return err
@@ -135,9 +150,9 @@ func (s *sources) add(source, target string, writable bool) error {
 		return &SourceError{source, err}
 	}
 	kind := st.Mode & unix.S_IFMT
-	if kind != unix.S_IFDIR && kind != unix.S_IFREG {
+	if !slices.Contains(kinds, kind) {
 		unix.Close(fd)
-		return &SourceError{source, errors.New("is neither a directory nor a regular file")}
+		return &SourceError{source, errors.New(otherwise)}
 	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {

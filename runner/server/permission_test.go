@@ -8,7 +8,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/server/servertest"
 )
 
-var adminRoutes = []string{api.RoutePs, api.RouteKill, api.RouteInspect, api.RouteLogs, api.RouteStats, api.RouteDoctor, api.RouteRevoke, api.RouteSecretList}
+var adminRoutes = []string{api.RoutePs, api.RouteKill, api.RouteInspect, api.RouteLogs, api.RouteStats, api.RouteDoctor, api.RouteRevoke, api.RouteSecretList, api.RouteAgent}
 
 // typed is what a user types for a route.
 func typed(route string) string {
@@ -101,6 +101,8 @@ func TestRequestsThatMeanNothingAreRefused(t *testing.T) {
 		"kill of both":      {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{Signal: 9, All: true, IDs: []string{"a"}})}, "either IDs or all"},
 		"revoke of nothing": {api.Request{Route: api.RouteRevoke}, "either IDs, a policy or all"},
 		"revoke of both":    {api.Request{Route: api.RouteRevoke, Body: body(t, api.RevokeRequest{All: true, Policy: "p"})}, "either IDs, a policy or all"},
+		"order of nothing":  {api.Request{Route: api.RouteAgent, Body: body(t, api.AgentRequest{Names: []string{"a"}})}, "no order"},
+		"order of no agent": {api.Request{Route: api.RouteAgent, Body: body(t, api.AgentRequest{Order: api.AgentStop})}, "needs the name"},
 		"kill of no ID":     {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{Signal: 9, IDs: []string{"a", ""}})}, "an ID is empty"},
 		"no signal":         {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{All: true})}, "no signal 0"},
 		"signal 65":         {api.Request{Route: api.RouteKill, Body: body(t, api.KillRequest{All: true, Signal: 65})}, "no signal 65"},

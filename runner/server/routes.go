@@ -45,6 +45,7 @@ var routes = map[string]route{
 	api.RouteStats:   {serve: answer(stats)},
 	api.RouteDoctor:  {serve: answer(doctor)},
 	api.RouteRevoke:  {serve: answer(revoke)},
+	api.RouteAgent:   {serve: answer(orderAgents)},
 	// A canary is no secret, but whoever runs with one is no caller of the policy.
 	api.RouteCanary: {root: true, descriptors: execDescriptors, serve: serveCanary},
 	api.RoutePlaces: {root: true, serve: answer(places)},
@@ -176,6 +177,22 @@ func revoke(ctx context.Context, c *call, body *api.RevokeRequest) (*api.RevokeR
 		return nil, &api.Error{Code: api.CodeUnsupported, Message: "this supervisor keeps no leases"}
 	}
 	return revoker.RevokeCredentials(ctx, body)
+}
+
+func orderAgents(ctx context.Context, c *call, body *api.AgentRequest) (*api.AgentReply, error) {
+	switch body.Order {
+	case api.AgentStart, api.AgentStop, api.AgentRestart:
+	default:
+		return nil, api.BadRequest("orders are start, stop and restart", "there is no order %.40q for an agent", body.Order)
+	}
+	if len(body.Names) == 0 {
+		return nil, api.BadRequest("`creel ps` lists the agents", "an order needs the name of an agent")
+	}
+	keeper, ok := c.server.options.Backend.(AgentKeeper)
+	if !ok {
+		return nil, &api.Error{Code: api.CodeUnsupported, Message: "this supervisor keeps no agents"}
+	}
+	return keeper.OrderAgents(ctx, body)
 }
 
 // errNoID refuses the empty ID, which is a prefix of every other.

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -70,6 +71,11 @@ type Backend interface {
 // CredentialRevoker is a Backend that can take credentials back.
 type CredentialRevoker interface {
 	RevokeCredentials(ctx context.Context, req *api.RevokeRequest) (*api.RevokeReply, error)
+}
+
+// AgentKeeper is a Backend that keeps agents up.
+type AgentKeeper interface {
+	OrderAgents(ctx context.Context, req *api.AgentRequest) (*api.AgentReply, error)
 }
 
 // CanaryPlanter is a Backend that can run a command with a canary in place of
@@ -135,7 +141,8 @@ type Server struct {
 
 	mu      sync.Mutex
 	closing bool
-	waiting map[*call]struct{} // connections without a request yet
+	waiting map[*call]struct{}        // connections without a request yet
+	further map[net.Listener]struct{} // those of ServeExec
 }
 
 // New returns a Server that Serve starts.
@@ -154,6 +161,7 @@ func New(options Options) *Server {
 		large:         newLimiter(maxLarge, maxLargePerUID, 1),
 		largeOfTokens: newLimiter(maxLarge, maxLargePerUID, 0),
 		waiting:       map[*call]struct{}{},
+		further:       map[net.Listener]struct{}{},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.SetAdmins(options.Admins)
@@ -188,6 +196,29 @@ func (s *Server) Serve() error {
 	return errors.Join(<-done, <-done, <-done)
 }
 
+// ServeExec serves one more socket for commands, such as an agent's own, until
+// it or the server is closed. Its connections count by themselves, so that
+// whoever has it to itself leaves the other's free.
+func (s *Server) ServeExec(listener net.Listener) error {
+	s.mu.Lock()
+	closing := s.closing
+	if !closing {
+		s.further[listener] = struct{}{}
+	}
+	s.mu.Unlock()
+	if closing {
+		return listener.Close()
+	}
+	err := s.accept(listener, execSocket)
+	s.mu.Lock()
+	delete(s.further, listener)
+	s.mu.Unlock()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
 // Close stops accepting and waits for the requests under way. When ctx ends
 // first, it cancels them with cause ErrClosed and waits for them to return.
 func (s *Server) Close(ctx context.Context) error {
@@ -209,7 +240,7 @@ func (s *Server) stopAccepting() error {
 	defer s.mu.Unlock()
 	s.closing = true
 	var errs []error
-	for _, listener := range []net.Listener{s.options.Exec, s.options.Admin, s.options.Token} {
+	for _, listener := range slices.AppendSeq([]net.Listener{s.options.Exec, s.options.Admin, s.options.Token}, maps.Keys(s.further)) {
 		if listener == nil {
 			continue
 		}

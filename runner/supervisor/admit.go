@@ -49,7 +49,7 @@ func (s *Supervisor) prepare(declared *Declared, p *policy.Policy, peer server.P
 	}
 	return &invocation{
 		id: newID(), peer: peer, caller: s.callerOf(peer), command: commandLine(req.Argv), req: req, policy: p, engine: engine, made: made, filter: declared.Filters[p.Name],
-		who: who, created: time.Now(), stdio: stdio, state: "creating",
+		who: who, created: time.Now(), stdio: stdio, state: stateCreating,
 		logs: newTail(p.Logs.Keep), cancel: func() {}, abandoned: make(chan struct{}),
 	}, nil
 }

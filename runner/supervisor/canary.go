@@ -50,6 +50,10 @@ func credentialed(declared *Declared, name string) (*policy.Policy, error) {
 		return nil, &api.Error{Code: "not-found", Message: fmt.Sprintf("there is no policy %.100q", name), ExitCode: api.ExitFailed,
 			Hint: "creel policy check tells why a file is not in force"}
 	}
+	if p.Kind == policy.KindAgent {
+		return nil, &api.Error{Code: api.CodeBadRequest, Message: "policy " + p.Name + " is an Agent, in which no command is run", ExitCode: api.ExitFailed,
+			Hint: "name a policy of kind Policy that has the same credentials"}
+	}
 	if len(p.Credentials) == 0 {
 		return nil, &api.Error{Code: api.CodeBadRequest, Message: "policy " + p.Name + " has no credentials, so there is nothing to plant", ExitCode: api.ExitFailed,
 			Hint: "name a policy that has 'credentials:'"}

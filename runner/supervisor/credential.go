@@ -41,6 +41,9 @@ func (s *Supervisor) fetchCredentials(ctx context.Context, inv *invocation) erro
 	if err := s.learner.fetched(inv.policy.Credentials, inv.secrets); err != nil {
 		return errors.Join(err, s.dropCredentials(inv))
 	}
+	if err := s.markCredentials(inv); err != nil {
+		return errors.Join(err, s.dropCredentials(inv))
+	}
 	if inv.expiry, err = newExpiry(inv.policy.Credentials, inv.secrets); err != nil {
 		return errors.Join(err, s.dropCredentials(inv))
 	}

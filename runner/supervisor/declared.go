@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -92,6 +93,8 @@ func (s *Supervisor) Reload() error {
 	s.notice.Store(nil)
 	s.reviewSecrets()
 	s.stock()
+	s.declareAgents()
+	s.lookForRotations(context.Background())
 	s.beginHygiene()
 	for name, engine := range s.cfg.Engines {
 		if err := engine.Keep(declared.Policies.Names()); err != nil {

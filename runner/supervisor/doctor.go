@@ -51,6 +51,7 @@ func (s *Supervisor) Doctor(ctx context.Context) (*api.DoctorReply, error) {
 	reply.Findings = append(reply.Findings, s.secretFindings()...)
 	reply.Findings = append(reply.Findings, s.tokenFindings()...)
 	reply.Findings = append(reply.Findings, s.hygieneFindings(ctx)...)
+	reply.Findings = append(reply.Findings, s.agentFindings()...)
 	reply.Findings = append(reply.Findings, s.declaredProblems()...)
 	return reply, nil
 }

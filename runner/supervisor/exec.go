@@ -55,6 +55,12 @@ func (s *Supervisor) run(ctx context.Context, inv *invocation, err error, peer s
 		}
 		return s.launchFailed(inv, err)
 	}
+	return s.conclude(inv, exit, err, ctx.Done()), nil
+}
+
+// conclude sees a command that has ended, or is to, to the end of its last
+// process and of its output, for which a caller waits until it is gone.
+func (s *Supervisor) conclude(inv *invocation, exit initproto.Exit, err error, gone <-chan struct{}) *api.Result {
 	inv.setState("ending")
 	// The init's end is the end of every process in the sandbox, and so of
 	// every writer to its pipes.
@@ -62,15 +68,19 @@ func (s *Supervisor) run(ctx context.Context, inv *invocation, err error, peer s
 	if err := pidfd.Wait(inv.sandbox.Pidfd); err != nil {
 		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Error("waiting for the init failed")
 	}
-	inv.output.drain(ctx.Done(), inv.abandoned)
+	inv.output.drain(gone, inv.abandoned)
 	result := s.result(inv, exit, err)
 	inv.mu.Lock()
 	inv.result = result
 	inv.mu.Unlock()
-	inv.report = func() {
-		s.logOf(inv).WithFields(logrus.Fields{"reason": result.Reason, "exit": result.ExitCode}).Info("invocation ended")
+	what := "invocation ended"
+	if inv.agent != nil {
+		what = "agent ended"
 	}
-	return result, nil
+	inv.report = func() {
+		s.logOf(inv).WithFields(logrus.Fields{"reason": result.Reason, "exit": result.ExitCode}).Info(what)
+	}
+	return result
 }
 
 // end tells the log of an invocation and takes away what is left of it.
@@ -112,15 +122,7 @@ func (s *Supervisor) launchFailed(inv *invocation, err error) (*api.Result, erro
 
 // attend waits for the command's end and acts on what happens meanwhile.
 func (s *Supervisor) attend(ctx context.Context, inv *invocation, control <-chan api.Control) (initproto.Exit, error) {
-	type ending struct {
-		exit initproto.Exit
-		err  error
-	}
-	ended := make(chan ending, 1)
-	go func() {
-		exit, err := inv.session.Wait()
-		ended <- ending{exit, err}
-	}()
+	ended := inv.await()
 	limit, stopTimer := timeLimit(inv)
 	defer stopTimer()
 	gone := ctx.Done()
@@ -153,6 +155,22 @@ func goneReason(ctx context.Context) string {
 		return api.ReasonTokenEnded
 	}
 	return api.ReasonCallerGone
+}
+
+// ending is how a command ended, as its init reported it.
+type ending struct {
+	exit initproto.Exit
+	err  error
+}
+
+// await tells, once, how the command ended.
+func (inv *invocation) await() <-chan ending {
+	ended := make(chan ending, 1)
+	go func() {
+		exit, err := inv.session.Wait()
+		ended <- ending{exit, err}
+	}()
+	return ended
 }
 
 // timeLimit is the shorter of the policy's limit and the caller's.

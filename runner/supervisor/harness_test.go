@@ -191,7 +191,8 @@ func (r *rig) declare(policies map[string]string) (*Declared, error) {
 			{"mounts", "[{kind: workspace, source: " + r.workspace + ", target: /workspace, mode: rw}]"},
 			{"limits", "{timeout: 1m}"}, {"callers", `{users: ["0"]}`},
 		} {
-			if !strings.Contains("\n"+lines, "\n"+k.key+":") {
+			ofPolicy := k.key == "callers" || k.key == "limits"
+			if !strings.Contains("\n"+lines, "\n"+k.key+":") && !(ofPolicy && strings.Contains(lines, "kind: Agent")) {
 				text += k.key + ": " + k.value + "\n"
 			}
 		}

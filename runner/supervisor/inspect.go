@@ -29,11 +29,11 @@ func (s *Supervisor) Inspect(_ context.Context, id string) (*api.InspectReply, e
 	}
 	reply.Steps = slices.Clone(inv.timings)
 	inv.mu.Unlock()
-	if reply.Sandbox.State != "running" && reply.Sandbox.State != stateWarm {
+	if !inv.inState(stateRunning, stateWarm) {
 		return reply, nil
 	}
 	got, err := posture.Read(inv.sandbox.Pid, inv.sandbox.Group)
-	if state := inv.describe().State; state != "running" && state != stateWarm {
+	if !inv.inState(stateRunning, stateWarm) {
 		return reply, nil // it was reaped, perhaps before it was read
 	}
 	if err != nil {

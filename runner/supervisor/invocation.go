@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -40,6 +41,7 @@ type invocation struct {
 	created time.Time
 	stdio   server.Stdio
 	canary  string // in all of its credentials; empty, they are the real ones
+	agent   *agent // whose life it is; nil for a command of a caller
 
 	// Set by the launch steps, in their order, and used by their undos.
 	done      []step
@@ -69,8 +71,13 @@ type invocation struct {
 	report func()
 }
 
-// stateWarm is that of a sandbox of the pool.
-const stateWarm = "warm"
+// The states of a sandbox that is being made, of one of the pool, and of one
+// with a command.
+const (
+	stateCreating = "creating"
+	stateWarm     = "warm"
+	stateRunning  = "running"
+)
 
 // inherit makes the sandbox of the pool the invocation's own. Whoever still
 // means the other to stop, means this one from now on.
@@ -138,6 +145,13 @@ func (inv *invocation) forget() {
 	inv.req.Argv, inv.req.Env, inv.filter, inv.secrets, inv.output = nil, nil, nil, nil, nil
 }
 
+// inState says whether the sandbox is in one of these states.
+func (inv *invocation) inState(states ...string) bool {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	return slices.Contains(states, inv.state)
+}
+
 func (inv *invocation) setState(state string) {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
@@ -181,6 +195,9 @@ func (inv *invocation) describe() api.Sandbox {
 		row.Leases = told(inv.leases.List())
 	} else if waiting := inv.prefetch.list(); waiting != nil {
 		row.Leases = told(waiting)
+	}
+	if inv.agent != nil && (row.State == stateCreating || row.State == stateRunning) {
+		row.State = inv.agent.shown()
 	}
 	if row.State == stateWarm && inv.reason != "" {
 		row.State = "ending"

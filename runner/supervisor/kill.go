@@ -70,10 +70,7 @@ func (s *Supervisor) removeOrphan(ctx context.Context, id string) (string, bool)
 }
 
 func (s *Supervisor) signal(inv *invocation, signal int) error {
-	inv.mu.Lock()
-	running := inv.state == "running"
-	inv.mu.Unlock()
-	if !running {
+	if !inv.inState(stateRunning) {
 		return &api.Error{Code: "not-running", Message: "sandbox " + inv.id + ": runs no command now", ExitCode: 1,
 			Hint: "without -s the whole sandbox is ended"}
 	}

@@ -37,6 +37,9 @@ func (s *Supervisor) reachGateway(ctx context.Context, inv *invocation) error {
 	if inv.policy.Network == nil || !inv.policy.Network.Gateway.IsValid() {
 		return nil
 	}
+	if a := s.agents.at(inv.policy.Network.Gateway); a != nil {
+		return a.reachable(inv.policy.Name)
+	}
 	if err := network.Probe(ctx, inv.policy.Network.Gateway); err != nil {
 		return &api.Error{Code: "no-gateway", Message: "gateway of policy " + inv.policy.Name + ": " + err.Error(), ExitCode: api.ExitFailed,
 			Hint: "start what should listen there, or correct 'network.gateway' in the policy; a policy without it needs none"}

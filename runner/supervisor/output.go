@@ -48,7 +48,7 @@ func (s *Supervisor) connectOutput(_ context.Context, inv *invocation) (err erro
 			out.close()
 		}
 	}()
-	if out.limited || inv.policy.Logs.Keep > 0 || len(inv.secrets) > 0 {
+	if out.limited || inv.policy.Logs.Keep > 0 || len(inv.secrets) > 0 || inv.agent != nil {
 		out.matcher, err = credential.NewMatcher(inv.secrets)
 		registers.Clear()
 		if err != nil {
@@ -64,10 +64,12 @@ func (s *Supervisor) connectOutput(_ context.Context, inv *invocation) (err erro
 // interpose gives the command pipes of the supervisor's own and moves what
 // comes out of them to the caller's. Where the caller gave one pipe for both
 // streams the command gets one too, so that their order is kept.
-func (o *output) interpose(inv *invocation) error {
-	shared, err := samePipe(inv.stdio.Out, inv.stdio.Err)
-	if err != nil {
-		return err
+func (o *output) interpose(inv *invocation) (err error) {
+	shared := false
+	if inv.agent == nil {
+		if shared, err = samePipe(inv.stdio.Out, inv.stdio.Err); err != nil {
+			return err
+		}
 	}
 	if o.stdio[1], err = o.stream(inv, "stdout", inv.stdio.Out); err != nil {
 		return err
@@ -93,7 +95,7 @@ func samePipe(a, b *os.File) (bool, error) {
 }
 
 // stream makes the pipe that the command writes to, and takes over the
-// caller's.
+// caller's. An agent has no caller: what is not kept of its output is dropped.
 func (o *output) stream(inv *invocation, name string, caller *os.File) (*os.File, error) {
 	buffer, err := copyBuffer(inv)
 	if err != nil {
@@ -104,15 +106,17 @@ func (o *output) stream(inv *invocation, name string, caller *os.File) (*os.File
 		buffer.Free()
 		return nil, fmt.Errorf("make pipe: %w", err)
 	}
-	to, err := pollable(caller)
-	if err != nil {
-		buffer.Free()
-		from.Close()
-		command.Close()
-		return nil, err
+	var to *os.File
+	if caller != nil {
+		if to, err = pollable(caller); err != nil {
+			buffer.Free()
+			from.Close()
+			command.Close()
+			return nil, err
+		}
+		caller.Close() // so that closing the one opened anew is the end of the stream
+		o.callers = append(o.callers, to)
 	}
-	caller.Close() // so that closing the one opened anew is the end of the stream
-	o.callers = append(o.callers, to)
 	o.copies.Add(1)
 	go o.move(from, to, name, inv, buffer)
 	return command, nil
@@ -166,10 +170,17 @@ func (o *output) move(from, to *os.File, name string, inv *invocation, buffer *l
 	defer o.copies.Done()
 	defer buffer.Free()
 	defer from.Close()
-	defer to.Close()
-	sink := io.Writer(to)
-	if inv.policy.Logs.Keep > 0 {
+	sink := io.Discard
+	switch keep := inv.policy.Logs.Keep > 0; {
+	case to != nil && keep:
 		sink = io.MultiWriter(to, inv.logs.stream(name))
+	case to != nil:
+		sink = to
+	case keep:
+		sink = inv.logs.stream(name)
+	}
+	if to != nil {
+		defer to.Close()
 	}
 	if buffer == nil {
 		o.copy(sink, from)

@@ -174,7 +174,7 @@ func (s *Supervisor) vacancy(p *policy.Policy) (*invocation, error) {
 	}
 	w := &invocation{
 		id: newID(), req: &api.ExecRequest{}, policy: p, engine: engine, made: made, who: who, created: time.Now(),
-		state: "creating", logs: newTail(0), cancel: func() {}, abandoned: make(chan struct{}),
+		state: stateCreating, logs: newTail(0), cancel: func() {}, abandoned: make(chan struct{}),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,7 +21,7 @@ func (s *Supervisor) Ps(ctx context.Context, all bool) (*api.PsReply, error) {
 	}
 	live, ended := s.remembered()
 	warm := s.waiting()
-	reply := &api.PsReply{Sandboxes: []api.Sandbox{}, Notices: slices.Concat(s.notices(), s.leaseNotices(), s.hygieneNotices())}
+	reply := &api.PsReply{Sandboxes: []api.Sandbox{}, Agents: s.agents.rows(), Notices: slices.Concat(s.notices(), s.leaseNotices(), s.hygieneNotices())}
 	for _, f := range existing {
 		pids, err := f.Group.Procs()
 		if err != nil && !errors.Is(err, cgroup.ErrNotFound) {
@@ -77,14 +77,19 @@ func (s *Supervisor) remembered() (live map[string]*invocation, ended []*invocat
 }
 
 // find resolves an ID or a unique prefix among live invocations, and then
-// among ended ones when those are wanted.
+// among ended ones when those are wanted; or the name of an agent, which means
+// the sandbox that it has now.
 func (s *Supervisor) find(prefix string, withEnded bool) (*invocation, error) {
 	live, ended := s.remembered()
 	all := slices.AppendSeq(slices.Collect(maps.Values(live)), maps.Values(s.waiting()))
 	if withEnded {
 		all = append(all, ended...)
 	}
-	return among(prefix, all)
+	inv, err := among(prefix, all)
+	if of := s.agents.lifeOf(prefix); err != nil && of != nil {
+		return of, nil
+	}
+	return inv, err
 }
 
 // among resolves an ID or a unique prefix among some.

@@ -22,16 +22,16 @@ import (
 const valueWait = 10 * time.Second
 
 // SetSecret implements server.SecretKeeper.
-func (s *Supervisor) SetSecret(_ context.Context, name string, value *os.File) (*api.SecretsReply, error) {
-	return s.keepSecret(name, value, s.cfg.Secrets.Set, "set")
+func (s *Supervisor) SetSecret(ctx context.Context, name string, value *os.File) (*api.SecretsReply, error) {
+	return s.keepSecret(ctx, name, value, s.cfg.Secrets.Set, "set")
 }
 
 // RotateSecret implements server.SecretKeeper.
-func (s *Supervisor) RotateSecret(_ context.Context, name string, value *os.File) (*api.SecretsReply, error) {
-	return s.keepSecret(name, value, s.cfg.Secrets.Rotate, "rotated")
+func (s *Supervisor) RotateSecret(ctx context.Context, name string, value *os.File) (*api.SecretsReply, error) {
+	return s.keepSecret(ctx, name, value, s.cfg.Secrets.Rotate, "rotated")
 }
 
-func (s *Supervisor) keepSecret(name string, value *os.File, keep func(string, credential.Secret) error, done string) (*api.SecretsReply, error) {
+func (s *Supervisor) keepSecret(ctx context.Context, name string, value *os.File, keep func(string, credential.Secret) error, done string) (*api.SecretsReply, error) {
 	secret, err := readSecret(value, valueWait)
 	if err != nil {
 		return nil, api.BadRequest("nothing was changed", "value of secret %.80q: %v", name, err)
@@ -41,6 +41,7 @@ func (s *Supervisor) keepSecret(name string, value *os.File, keep func(string, c
 		return nil, secretProblem(err, name)
 	}
 	s.cfg.Log.WithField("secret", name).Infof("a secret was %s", done)
+	s.lookForRotations(ctx)
 	return s.secretsNamed([]string{name})
 }
 

@@ -130,7 +130,7 @@ func (s *Supervisor) startCommand(ctx context.Context, inv *invocation) error {
 	}
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
-	inv.state = "running"
+	inv.state = stateRunning
 	inv.req.Argv, inv.req.Env = nil, nil // they may be 2 MiB, for as long as it runs
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"runtime"
 	"slices"
@@ -32,6 +33,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/hygiene"
 	"github.com/creel-sandbox/creel/runner/hygiene/keyring"
 	"github.com/creel-sandbox/creel/runner/lease"
+	"github.com/creel-sandbox/creel/runner/rootfs"
 	"github.com/creel-sandbox/creel/runner/server"
 	"github.com/creel-sandbox/creel/runner/token"
 )
@@ -66,6 +68,9 @@ type Config struct {
 	Tokens *token.Book
 	// InitPath is creel-init, for the doctor to look at.
 	InitPath string
+	// Listen makes the socket of an agent at a path, for its user alone, and
+	// serves it as the socket for commands is served.
+	Listen func(path string, who rootfs.Identity) (io.Closer, error)
 	// Load reads creel.yaml and the policies anew.
 	Load Loader
 	Log  *logrus.Logger
@@ -87,6 +92,7 @@ type Supervisor struct {
 	knownTokens sync.Map
 
 	learner *learner
+	agents  agents
 	pool    *pool
 	lull    *lull
 	garbage garbage
@@ -124,8 +130,10 @@ func New(ctx context.Context, cfg Config) (*Supervisor, error) {
 	return s, nil
 }
 
-// Close ends every invocation and returns when nothing of them is left.
+// Close ends everything and returns when nothing of it is left: agents first,
+// which may finish what they have begun, and for which commands still run.
 func (s *Supervisor) Close() error {
+	s.endAgents()
 	s.mu.Lock()
 	if !s.closed {
 		close(s.pool.stopped)

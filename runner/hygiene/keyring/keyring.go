@@ -61,6 +61,18 @@ func (k *Keyring) Hash(value []byte) ([]hygiene.Needle, error) {
 	return all, nil
 }
 
+// Mark makes of a value what tells it from another, and nothing else.
+func (k *Keyring) Mark(value []byte) ([]byte, error) {
+	defer registers.Clear()
+	work, err := locked.New(len(value) + 2*sha256.BlockSize)
+	if err != nil {
+		return nil, fmt.Errorf("mark value: %w", err)
+	}
+	defer work.Free()
+	locked.Move(work.Bytes(), value)
+	return k.digest(work.Bytes()[:len(value)]), nil
+}
+
 // digest is that of hygiene.Needles, of a text that has room behind it.
 func (k *Keyring) digest(text []byte) []byte {
 	mac := hmac.New(sha256.New, k.key)

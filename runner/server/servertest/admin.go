@@ -44,7 +44,7 @@ func (h *Host) sandboxes() []api.Sandbox {
 
 // Ps implements server.Backend.
 func (h *Host) Ps(_ context.Context, all bool) (*api.PsReply, error) {
-	reply := &api.PsReply{Sandboxes: h.sandboxes()}
+	reply := &api.PsReply{Sandboxes: h.sandboxes(), Agents: h.Agents}
 	if all {
 		reply.Notices = []string{"this host keeps no ended sandboxes"}
 	}
@@ -69,6 +69,19 @@ func (h *Host) Kill(_ context.Context, req *api.KillRequest) (*api.KillReply, er
 			return nil, fmt.Errorf("kill %s: %w", found.sandbox.ID, err)
 		}
 		reply.IDs = append(reply.IDs, found.sandbox.ID)
+	}
+	return reply, nil
+}
+
+// OrderAgents implements server.AgentKeeper, and changes nothing.
+func (h *Host) OrderAgents(_ context.Context, req *api.AgentRequest) (*api.AgentReply, error) {
+	reply := &api.AgentReply{Agents: []api.Agent{}}
+	for _, name := range req.Names {
+		i := slices.IndexFunc(h.Agents, func(a api.Agent) bool { return a.Name == name })
+		if i < 0 {
+			return nil, &api.Error{Code: "not-found", Message: fmt.Sprintf("there is no agent %q to %s", name, req.Order), Hint: "creel ps lists them", ExitCode: 1}
+		}
+		reply.Agents = append(reply.Agents, h.Agents[i])
 	}
 	return reply, nil
 }

@@ -31,6 +31,8 @@ type Host struct {
 	// Causes is told the context's cause at the end of every invocation; nil
 	// when the command ended by itself. A nil channel is told nothing.
 	Causes chan error
+	// Agents are those that it claims to keep up.
+	Agents []api.Agent
 
 	mu      sync.Mutex
 	next    int

@@ -1,0 +1,177 @@
+package supervisor
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/creel-sandbox/creel/policy"
+	"github.com/creel-sandbox/creel/runner/api"
+)
+
+// agent is one agent and what is known of it. A goroutine of its own brings
+// about what is wished for; everybody else changes the wish.
+//
+//	   ┌───────────── somebody or something wants it anew ─────────────┐
+//	   ▼                                                              │
+//	starting ─► ready ◄─► unhealthy ─► stopping ─► ended ─► backing off┤
+//	   │    or running   too often ▲                 │                │
+//	   └──── not ready in time ────┘      too often  ▼     an operator │
+//	                                               down ───────────────┘
+//
+// However it ends, nothing of the former sandbox is left when the next is made.
+type agent struct {
+	name    string
+	changed chan struct{} // has room for one: the wish is another
+
+	mu      sync.Mutex
+	wish    wish
+	filter  []byte // the compiled one of the wish's policy
+	state   string
+	since   time.Time
+	problem string
+	lives   int               // those that were begun
+	inv     *invocation       // its sandbox; nil between two lives
+	marks   map[string][]byte // of its credentials, by their variables
+}
+
+// wish is what an agent is to be. A life of it ends when another is wished for.
+type wish struct {
+	policy *policy.Policy
+	up     bool
+	rest   string // the state to be in while it is not up
+	turn   int    // each time that it is wanted anew is another
+	gone   bool   // it is not declared any more, or creeld ends
+}
+
+func newAgent(p *policy.Policy, filter []byte) *agent {
+	return &agent{
+		name: p.Name, changed: make(chan struct{}, 1), filter: filter,
+		wish: wish{policy: p, up: true}, state: api.AgentStarting, since: time.Now(),
+	}
+}
+
+func (a *agent) wanted() wish {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.wish
+}
+
+// change changes the wish, under the agent's lock. A sandbox that is only being
+// made for the former one is given up at once.
+func (a *agent) change(f func(*wish)) {
+	a.mu.Lock()
+	before := a.wish
+	f(&a.wish)
+	same, inv := a.wish == before, a.inv
+	a.mu.Unlock()
+	if same {
+		return
+	}
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+	if inv != nil && inv.inState(stateCreating) {
+		inv.stop(api.ReasonOrdered)
+	}
+}
+
+// await waits until something else is wished for, or for a time; zero means
+// for as long as it takes.
+func (a *agent) await(want wish, atMost time.Duration) {
+	var over <-chan time.Time
+	if atMost > 0 {
+		timer := time.NewTimer(atMost)
+		defer timer.Stop()
+		over = timer.C
+	}
+	for a.wanted() == want {
+		select {
+		case <-a.changed:
+		case <-over:
+			return
+		}
+	}
+}
+
+// show has ps tell of another state.
+func (a *agent) show(state, problem string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state != state {
+		a.state, a.since = state, time.Now()
+	}
+	a.problem = problem
+}
+
+func (a *agent) shown() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state
+}
+
+func (a *agent) life() *invocation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.inv
+}
+
+// begin gives the agent a sandbox, and nil takes it away. It reports whether
+// that is still for what is wished.
+func (a *agent) begin(inv *invocation, want wish) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inv = inv
+	if inv == nil {
+		a.marks = nil
+	} else {
+		a.lives++
+	}
+	return a.wish == want
+}
+
+func (a *agent) setMarks(marks map[string][]byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.marks = marks
+}
+
+// remark says whether the value of a credential is another than the agent was
+// started with, and then takes it for known.
+func (a *agent) remark(variable string, mark []byte) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	known := a.marks[variable]
+	if known == nil || bytes.Equal(known, mark) {
+		return false
+	}
+	a.marks[variable] = mark
+	return true
+}
+
+// reachable says whether a policy's commands find the agent at the address that
+// it is published at, which takes connections while there is no agent too.
+func (a *agent) reachable(by string) error {
+	if inv := a.life(); inv != nil && inv.inState(stateRunning) {
+		return nil
+	}
+	return &api.Error{Code: "no-gateway", ExitCode: api.ExitFailed,
+		Message: fmt.Sprintf("gateway of policy %s: it is agent %s, which is %s", by, a.name, a.shown()),
+		Hint:    "creel ps tells why; creel agent start " + a.name + " starts one that was stopped or stays down"}
+}
+
+// describe is the agent as ps shows it.
+func (a *agent) describe() api.Agent {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	row := api.Agent{Name: a.name, State: a.state, Since: a.since, Problem: a.problem, Restarts: max(0, a.lives-1)}
+	if a.inv != nil {
+		row.Sandbox = a.inv.id
+	}
+	if at := a.wish.policy.Agent.Publish; at.IsValid() {
+		row.Publish = at.String()
+	}
+	return row
+}
