@@ -130,11 +130,11 @@ func delta(size, target int) []byte {
 func TestHostilePacksAreBoundedAndNamed(t *testing.T) {
 	blob := []byte("token: " + githubToken + "\n")
 	good := entryOf(3, len(blob), nil, blob)
-	self := identify(3, blob)
+	self := bySHA1.identify(3, blob)
 	same := delta(len(blob), len(blob))
 	far := make([]byte, 20)
 	large := append(bytes.Repeat([]byte("some text\n"), maxObject/10+1), managed...)
-	largeID := identify(3, large)
+	largeID := bySHA1.identify(3, large)
 	for name, c := range map[string]struct {
 		pack    []byte
 		found   int
@@ -142,7 +142,10 @@ func TestHostilePacksAreBoundedAndNamed(t *testing.T) {
 	}{
 		"control":                        {packOf(1, good), 1, ""},
 		"control: a delta":               {packOf(2, good, entryOf(6, len(same), []byte{byte(len(good))}, same)), 1, ""},
-		"control: a delta by name":       {packOf(2, entryOf(7, len(same), self[:], same), good), 1, ""},
+		"control: a delta by name":       {packOf(2, entryOf(7, len(same), self.raw(), same), good), 1, ""},
+		"control: by a name of SHA-256":  {append(packOf(2, entryOf(7, len(same), bySHA256.identify(3, blob).raw(), same), good), make([]byte, 32)...), 1, ""},
+		"by such a name, with no end":    {packOf(2, good, entryOf(7, len(same), bySHA256.identify(3, blob).raw(), same)), 1, "pack of Git"},
+		"by half of such a name":         {packOf(2, good, entryOf(7, len(same), far, nil)), 1, "pack of Git"},
 		"no pack":                        {[]byte("something else"), 0, "signature"},
 		"empty":                          {nil, 0, "empty"},
 		"cut":                            {packOf(2, good)[:12+len(good)/2], 0, "EOF"},
@@ -155,7 +158,7 @@ func TestHostilePacksAreBoundedAndNamed(t *testing.T) {
 		"an object longer than it says":  {packOf(2, good, entryOf(3, 3, nil, blob)), 1, "exceeds"},
 		"an object shorter than it says": {packOf(2, good, entryOf(3, 3000, nil, blob)), 1, "not as long"},
 		"control: a large object":        {packOf(2, good, entryOf(3, len(large), nil, large)), 2, ""},
-		"a delta of a large object":      {packOf(3, good, entryOf(3, len(large), nil, large), entryOf(7, len(same), largeID[:], same)), 2, "more than"},
+		"a delta of a large object":      {packOf(3, good, entryOf(3, len(large), nil, large), entryOf(7, len(same), largeID.raw(), same)), 2, "more than"},
 		"a tree that is immense":         {packOf(2, good, entryOf(2, len(large), nil, large)), 1, "more than"},
 		"a value behind the end":         {append(packOf(1, good), managed...), 2, ""},
 		"no such kind":                   {packOf(2, good, entryOf(5, 3, nil, []byte("abc"))), 1, "type 5"},
@@ -208,11 +211,14 @@ func TestHostileLooseObjectsAreBoundedAndNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkspace(t)
 			w.values = [][]byte{[]byte(managed)}
-			path := ".git/objects/ab/" + strings.Repeat("0", 38)
-			w.write(path, c.object)
-			r := w.search()
-			if len(r.Findings) != c.found || (c.problem == "") != (len(r.Uncovered) == 0) || !strings.Contains(fmt.Sprint(r.Uncovered), c.problem) {
-				t.Errorf("%d findings, want %d; uncovered %+v, want %q", len(r.Findings), c.found, r.Uncovered, c.problem)
+			for _, digits := range []int{38, 62} {
+				path := ".git/objects/ab/" + strings.Repeat("0", digits)
+				w.write(path, c.object)
+				r := w.search()
+				if len(r.Findings) != c.found || (c.problem == "") != (len(r.Uncovered) == 0) || !strings.Contains(fmt.Sprint(r.Uncovered), c.problem) {
+					t.Errorf("%d findings, want %d; uncovered %+v, want %q", len(r.Findings), c.found, r.Uncovered, c.problem)
+				}
+				w.remove(path)
 			}
 		})
 	}
@@ -223,20 +229,20 @@ func TestTreesThatMultiplyAreLookedAtOnce(t *testing.T) {
 	w := newWorkspace(t)
 	blob := []byte(githubToken + "\n")
 	entries := [][]byte{entryOf(3, len(blob), nil, blob)}
-	below, mode := identify(3, blob), "100644"
+	below, mode := bySHA1.identify(3, blob), "100644"
 	for range 10 {
 		var tree []byte
 		for i := range 10 {
-			tree = append(append(tree, fmt.Sprintf("%s %d\x00", mode, i)...), below[:]...)
+			tree = append(append(tree, fmt.Sprintf("%s %d\x00", mode, i)...), below.raw()...)
 		}
 		entries = append(entries, entryOf(2, len(tree), nil, tree))
-		below, mode = identify(2, tree), "40000"
+		below, mode = bySHA1.identify(2, tree), "40000"
 	}
 	commit := []byte("tree " + below.String() + "\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\nall\n")
 	entries = append(entries, entryOf(1, len(commit), nil, commit))
 	w.write(".git/objects/pack/pack-x.pack", string(packOf(uint32(len(entries)), entries...)))
 	f := w.only(w.search())
-	if strings.Count(f.Path, "/") != 9 || f.Commit != identify(1, commit).String() {
+	if strings.Count(f.Path, "/") != 9 || f.Commit != bySHA1.identify(1, commit).String() {
 		t.Errorf("%+v", f)
 	}
 }

@@ -72,7 +72,7 @@ func (s *search) readTrees(wanted map[string]map[objectID]bool) map[string]*loca
 			_ = s.eachLoose(g, false, func(_ *os.File, kind plumbing.ObjectType, size int64, r io.Reader) error {
 				content, err := readExactly(r, size)
 				if err == nil {
-					l.add(kind, content)
+					l.add(g.naming, kind, content)
 				}
 				return err // which the search has reported
 			})
@@ -85,25 +85,24 @@ func (s *search) readTrees(wanted map[string]map[objectID]bool) map[string]*loca
 			if err != nil {
 				continue
 			}
-			if p := s.readPack(&g, f); p != nil {
-				p.visit(false, l.add)
-				p.close()
-			}
+			p := s.readPack(&g, f)
+			p.visit(false, func(kind plumbing.ObjectType, content []byte) { l.add(g.naming, kind, content) })
+			p.close()
 		}
 	}
 	s.report, s.expired = report, expired // what could not be read is listed already
 	return locators
 }
 
-func (l *locator) add(kind plumbing.ObjectType, content []byte) {
+func (l *locator) add(n naming, kind plumbing.ObjectType, content []byte) {
 	switch kind {
 	case plumbing.TreeObject:
 		if l.size += len(content); l.size <= maxTrees {
-			l.trees[identify(kind, content)] = content
+			l.trees[n.identify(kind, content)] = content
 		}
 	case plumbing.CommitObject:
 		if c, ok := parseCommit(content); ok && len(l.commits) < maxFiles {
-			c.id = identify(kind, content)
+			c.id = n.identify(kind, content)
 			l.commits = append(l.commits, c)
 		}
 	}
@@ -116,8 +115,7 @@ func parseCommit(content []byte) (c commit, ok bool) {
 		key, value, _ := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(" "))
 		switch string(key) {
 		case "tree":
-			id := plumbing.NewHash(string(value))
-			c.tree, ok = objectID(id), !id.IsZero()
+			c.tree, ok = parseID(string(value))
 		case "committer":
 			if fields := bytes.Fields(value); len(fields) > 1 {
 				c.time, _ = strconv.ParseInt(string(fields[len(fields)-2]), 10, 64)
@@ -154,7 +152,8 @@ func (l *locator) find(ids map[objectID]bool) map[objectID]location {
 				continue
 			}
 			seen[at.tree] = true
-			for e, rest, ok := nextEntry(l.trees[at.tree]); ok; e, rest, ok = nextEntry(rest) {
+			n := at.tree.size
+			for e, rest, ok := n.nextEntry(l.trees[at.tree]); ok; e, rest, ok = n.nextEntry(rest) {
 				path := e.name
 				if at.path != "" {
 					path = at.path + "/" + e.name

@@ -57,7 +57,7 @@ type stored struct {
 const (
 	maxKeys   = 4 << 20
 	maxHeader = 16 << 20
-	magic     = "creel hygiene 1\n"
+	magic     = "creel hygiene 2\n"
 )
 
 // fit gives what is still true of a memory, and the one to be made. What was

@@ -2,37 +2,11 @@ package scan
 
 import (
 	"bytes"
-	"crypto/sha1"
-	"encoding/hex"
-	"hash"
 	"io"
 	"maps"
-	"strconv"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
-
-// objectID is the name that Git gives an object: the SHA-1 of it. It is
-// computed here, never believed, and only used to find the way from a commit
-// to a text: what is known to be clean is known by another hash.
-type objectID [sha1.Size]byte
-
-// String is the name in hexadecimal.
-func (id objectID) String() string { return hex.EncodeToString(id[:]) }
-
-func identify(kind plumbing.ObjectType, content []byte) (id objectID) {
-	h := newNamer(kind, int64(len(content)))
-	h.Write(content)
-	h.Sum(id[:0])
-	return id
-}
-
-// newNamer begins the name of an object of a size.
-func newNamer(kind plumbing.ObjectType, size int64) hash.Hash {
-	h := sha1.New()
-	h.Write(append([]byte(kind.String()+" "+strconv.FormatInt(size, 10)), 0))
-	return h
-}
 
 // maxNames bounds the names of blobs that are kept, maxName their length
 // (NAME_MAX, limits.h), and maxObject the objects that are unpacked in memory.
@@ -121,7 +95,7 @@ func (s *search) keepUnseen() {
 func (s *search) object(g *gitFile, kind plumbing.ObjectType, content []byte) {
 	s.report.Count.Objects++
 	if kind == plumbing.TreeObject {
-		s.readNames(content)
+		s.readNames(g.naming, content)
 	}
 	k := s.new.key(kind.String(), content)
 	compared, ruled := s.knows(k)
@@ -130,7 +104,7 @@ func (s *search) object(g *gitFile, kind plumbing.ObjectType, content []byte) {
 		return
 	}
 	s.report.Count.Searched++
-	if s.objectText(g, identify(kind, content), kind != plumbing.TreeObject && !ruled).finish(content) {
+	if s.objectText(g, g.naming.identify(kind, content), kind != plumbing.TreeObject && !ruled).finish(content) {
 		s.new.keepObject(k)
 	}
 }
@@ -154,12 +128,12 @@ func (s *search) objectText(g *gitFile, id objectID, ruled bool) *text {
 // writes anew each time. It gives the blob's name.
 func (s *search) largeBlob(g *gitFile, size int64, copyTo func(io.Writer) error) (id objectID, err error) {
 	s.report.Count.Objects++
-	named, known := newNamer(plumbing.BlobObject, size), s.new.keyOf(plumbing.BlobObject.String(), size)
+	named, known := g.naming.begin(plumbing.BlobObject, size), s.new.keyOf(plumbing.BlobObject.String(), size)
 	if err := copyTo(io.MultiWriter(named, known, &stopper{s})); err != nil {
 		return id, err
 	}
 	var k key
-	named.Sum(id[:0])
+	id = idOf(named.Sum(nil))
 	copy(k[:], known.Sum(nil))
 	compared, ruled := s.knows(k)
 	if compared {
@@ -178,8 +152,8 @@ func (s *search) largeBlob(g *gitFile, size int64, copyTo func(io.Writer) error)
 }
 
 // readNames notes what the blobs of a tree are called.
-func (s *search) readNames(tree []byte) {
-	for e, rest, ok := nextEntry(tree); ok; e, rest, ok = nextEntry(rest) {
+func (s *search) readNames(n naming, tree []byte) {
+	for e, rest, ok := n.nextEntry(tree); ok; e, rest, ok = n.nextEntry(rest) {
 		if e.dir || len(e.name) > maxName {
 			continue
 		}
@@ -197,17 +171,18 @@ type entry struct {
 	dir  bool
 }
 
-// nextEntry takes the first entry off a tree: "MODE NAME\0" and 20 bytes.
-func nextEntry(tree []byte) (e entry, rest []byte, ok bool) {
+// nextEntry takes the first entry off a tree: "MODE NAME\0" and the name of
+// the object.
+func (n naming) nextEntry(tree []byte) (e entry, rest []byte, ok bool) {
 	mode, after, ok := bytes.Cut(tree, []byte(" "))
 	if !ok {
 		return e, nil, false
 	}
 	name, after, ok := bytes.Cut(after, []byte{0})
-	if !ok || len(after) < len(e.id) {
+	if !ok || len(after) < int(n) {
 		return e, nil, false
 	}
-	copy(e.id[:], after)
+	e.id = idOf(after[:n])
 	e.name, e.dir = string(name), string(mode) == "40000" || string(mode) == "160000"
-	return e, after[len(e.id):], true
+	return e, after[n:], true
 }

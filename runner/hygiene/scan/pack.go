@@ -80,17 +80,34 @@ func (s *search) newPack(g *gitFile) *pack {
 
 // readPack reads where the entries of a pack are and what they are made from.
 func (s *search) readPack(g *gitFile, f *os.File) *pack {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		_ = f.Close()
-		s.uncovered(g.place, g.path, "%v", err)
-		return nil
-	}
-	p := &pack{s: s, file: g, f: f, scanner: packfile.NewScanner(f), byName: map[objectID][]uint32{}}
-	if err := p.index(); err != nil {
+	p := &pack{s: s, file: g, f: f}
+	if err := p.tell(); err != nil {
 		p.fail("%v", err)
 	}
 	p.relate()
 	return p
+}
+
+// tell reads the entries, and how they are named. A pack does not say it, but
+// ends with a name of its own; and one in which others are named by SHA-256
+// cannot be read as one of SHA-1.
+func (p *pack) tell() error {
+	rest, err := p.index(bySHA1)
+	if len(p.byName) == 0 {
+		if err == nil && rest == int64(bySHA256) {
+			p.file.naming = bySHA256
+		}
+		return err
+	}
+	if err == nil && rest == int64(bySHA1) || p.s.late() {
+		return err
+	}
+	first := *p
+	if rest, other := p.index(bySHA256); other != nil || rest != int64(bySHA256) {
+		p.scanner, p.entries, p.byName, p.file.naming = first.scanner, first.entries, first.byName, bySHA1
+		return err
+	}
+	return nil
 }
 
 // fail notes that a pack is not wholly covered.
@@ -108,51 +125,90 @@ func (p *pack) close() {
 	p.file.clean = !p.failed
 }
 
-// index reads the pack from its beginning to its end. On an error the entries
-// before it are there.
-func (p *pack) index() error {
+// index reads the pack from its beginning to its end, as one that is named in
+// some way, and says how many bytes are left. On an error the entries before it
+// are there.
+func (p *pack) index(n naming) (rest int64, err error) {
+	if _, err := p.f.Seek(0, io.SeekStart); err != nil {
+		return 0, err
+	}
+	p.scanner, p.entries, p.byName, p.file.naming = packfile.NewScanner(p.f), nil, map[objectID][]uint32{}, n
 	_, count, err := p.scanner.Header()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if count > maxEntries {
-		return fmt.Errorf("%d objects, of at most %d", count, maxEntries)
+		return 0, fmt.Errorf("%d objects, of at most %d", count, maxEntries)
 	}
 	for range count {
 		if p.s.late() {
-			return nil
+			return 0, nil
 		}
-		h, err := p.scanner.NextObjectHeader()
-		if err != nil {
-			return err
+		if err := p.next(); err != nil {
+			return 0, err
 		}
-		e := packEntry{offset: h.Offset, size: h.Length, base: none, kind: h.Type}
-		switch h.Type {
-		case plumbing.OFSDeltaObject:
-			base, found := slices.BinarySearchFunc(p.entries, h.OffsetReference, func(e packEntry, at int64) int {
-				return int(min(max(e.offset-at, -1), 1))
-			})
-			if !found {
-				return errors.New("an object that is made from none")
-			}
-			e.base = uint32(base)
-		case plumbing.REFDeltaObject:
-			name := objectID(h.Reference)
-			p.byName[name] = append(p.byName[name], uint32(len(p.entries)))
-		case plumbing.CommitObject, plumbing.TreeObject, plumbing.BlobObject, plumbing.TagObject:
-		default:
-			return fmt.Errorf("an object of type %d", h.Type)
-		}
-		n, _, err := p.scanner.NextObject(&stopper{p.s})
-		if err != nil {
-			return err
-		}
-		if n != h.Length {
-			return errSize
-		}
-		p.entries = append(p.entries, e)
 	}
+	end, err := p.scanner.SeekFromStart(0)
+	if err != nil {
+		return 0, err
+	}
+	size, err := p.f.Seek(0, io.SeekEnd)
+	return size - end, err
+}
+
+// next reads one entry to its end.
+func (p *pack) next() error {
+	h, err := p.scanner.NextObjectHeader()
+	if err != nil {
+		return err
+	}
+	e := packEntry{offset: h.Offset, size: h.Length, base: none, kind: h.Type}
+	switch h.Type {
+	case plumbing.OFSDeltaObject:
+		base, found := slices.BinarySearchFunc(p.entries, h.OffsetReference, func(e packEntry, at int64) int {
+			return int(min(max(e.offset-at, -1), 1))
+		})
+		if !found {
+			return errors.New("an object that is made from none")
+		}
+		e.base = uint32(base)
+	case plumbing.REFDeltaObject:
+		name, err := p.reference(h)
+		if err != nil {
+			return err
+		}
+		p.byName[name] = append(p.byName[name], uint32(len(p.entries)))
+	case plumbing.CommitObject, plumbing.TreeObject, plumbing.BlobObject, plumbing.TagObject:
+	default:
+		return fmt.Errorf("an object of type %d", h.Type)
+	}
+	n, _, err := p.scanner.NextObject(&stopper{p.s})
+	if err != nil {
+		return err
+	}
+	if n != h.Length {
+		return errSize
+	}
+	p.entries = append(p.entries, e)
 	return nil
+}
+
+// reference gives the name of what a delta is made from, whose header has just
+// been read. Of one by SHA-256 the library has read the first 20 bytes.
+func (p *pack) reference(h *packfile.ObjectHeader) (objectID, error) {
+	if p.file.naming == bySHA1 {
+		return idOf(h.Reference[:]), nil
+	}
+	at, err := p.scanner.SeekFromStart(h.Offset)
+	if err != nil {
+		return objectID{}, err
+	}
+	name := make([]byte, bySHA256)
+	if _, err := p.f.ReadAt(name, at-int64(bySHA1)); err != nil {
+		return objectID{}, err
+	}
+	_, err = p.scanner.SeekFromStart(at + int64(bySHA256-bySHA1))
+	return idOf(name), err
 }
 
 // stopper ends an inflation that takes longer than there is time.
@@ -279,7 +335,7 @@ func (p *pack) kidsOf(i uint32, kind plumbing.ObjectType, content []byte) []uint
 	if len(p.byName) == 0 {
 		return kids
 	}
-	name := identify(kind, content)
+	name := p.file.naming.identify(kind, content)
 	named := p.byName[name]
 	delete(p.byName, name) // a second object of this name would bring them again
 	return slices.Concat(kids, named)
@@ -295,7 +351,11 @@ func (p *pack) inflate(e packEntry) ([]byte, error) {
 
 // copyEntry writes what an entry holds.
 func (p *pack) copyEntry(e packEntry, to io.Writer) error {
-	if _, err := p.scanner.SeekObjectHeader(e.offset); err != nil {
+	h, err := p.scanner.SeekObjectHeader(e.offset)
+	if err == nil && e.kind == plumbing.REFDeltaObject {
+		_, err = p.reference(h)
+	}
+	if err != nil {
 		return err
 	}
 	n, _, err := p.scanner.NextObject(to)

@@ -43,64 +43,77 @@ func TestReportNeverHoldsTheCredential(t *testing.T) {
 	}
 }
 
+// histories are ways in which a token comes into a repository, and is gone from
+// its files. Each gives the commit that has it, where that is known.
+var histories = map[string]func(w *workspace) string{
+	"a commit that was reverted": func(w *workspace) string {
+		id := w.commit("dir/conf.ini", "a\n"+githubToken+"\n")
+		w.git("revert", "--no-edit", "HEAD")
+		return id
+	},
+	"a deleted branch": func(w *workspace) string {
+		w.git("checkout", "-q", "-b", "other")
+		id := w.commit("dir/conf.ini", "a\n"+githubToken+"\n")
+		w.git("checkout", "-q", "main")
+		w.git("branch", "-q", "-D", "other")
+		return id
+	},
+	"a deleted branch without a reflog, in no pack": func(w *workspace) string {
+		w.git("checkout", "-q", "-b", "other")
+		id := w.commit("dir/conf.ini", "a\n"+githubToken+"\n")
+		w.git("checkout", "-q", "main")
+		w.git("branch", "-q", "-D", "other")
+		w.git("reflog", "expire", "--expire=all", "--all")
+		w.git("repack", "-q", "-a", "-d")
+		return id
+	},
+	"a stash": func(w *workspace) string {
+		w.write("dir/conf.ini", "a\n"+githubToken+"\n")
+		w.git("add", "-A")
+		w.git("stash", "-q")
+		return ""
+	},
+	"a tag and a packed reference": func(w *workspace) string {
+		id := w.commit("dir/conf.ini", "a\n"+githubToken+"\n")
+		w.git("tag", "-a", "-m", "tagged", "v1")
+		w.git("reset", "-q", "--hard", "HEAD~1")
+		w.git("gc", "-q")
+		w.git("pack-refs", "--all")
+		return id
+	},
+	"a delta in a pack": func(w *workspace) string {
+		long := strings.Repeat("the same line again and again\n", 1) + lines(400)
+		w.commit("dir/conf.ini", long)
+		id := w.commit("dir/conf.ini", strings.Replace(long, "line 200\n", githubToken+"\n", 1))
+		w.commit("dir/conf.ini", long+"and the end\n")
+		w.git("gc", "-q", "--aggressive")
+		return id
+	},
+	"a delta in a pack that names its base": func(w *workspace) string {
+		long := lines(400)
+		w.commit("dir/conf.ini", strings.Replace(long, "line 200\n", githubToken+"\n", 1))
+		id := w.git("rev-parse", "HEAD")
+		w.commit("dir/conf.ini", long+"and the end\n")
+		w.git("-c", "repack.useDeltaBaseOffset=false", "repack", "-q", "-a", "-d", "-f")
+		return id
+	},
+}
+
 func TestCredentialInTheHistoryIsFoundWithItsCommit(t *testing.T) {
-	history := map[string]func(w *workspace) string{
-		"a commit that was reverted": func(w *workspace) string {
-			id := w.commit("dir/conf.ini", "a\n"+githubToken+"\n")
-			w.git("revert", "--no-edit", "HEAD")
-			return id
-		},
-		"a deleted branch": func(w *workspace) string {
-			w.git("checkout", "-q", "-b", "other")
-			id := w.commit("dir/conf.ini", "a\n"+githubToken+"\n")
-			w.git("checkout", "-q", "main")
-			w.git("branch", "-q", "-D", "other")
-			return id
-		},
-		"a deleted branch without a reflog, in no pack": func(w *workspace) string {
-			w.git("checkout", "-q", "-b", "other")
-			id := w.commit("dir/conf.ini", "a\n"+githubToken+"\n")
-			w.git("checkout", "-q", "main")
-			w.git("branch", "-q", "-D", "other")
-			w.git("reflog", "expire", "--expire=all", "--all")
-			w.git("repack", "-q", "-a", "-d")
-			return id
-		},
-		"a stash": func(w *workspace) string {
-			w.write("dir/conf.ini", "a\n"+githubToken+"\n")
-			w.git("add", "-A")
-			w.git("stash", "-q")
-			return ""
-		},
-		"a tag and a packed reference": func(w *workspace) string {
-			id := w.commit("dir/conf.ini", "a\n"+githubToken+"\n")
-			w.git("tag", "-a", "-m", "tagged", "v1")
-			w.git("reset", "-q", "--hard", "HEAD~1")
-			w.git("gc", "-q")
-			w.git("pack-refs", "--all")
-			return id
-		},
-		"a delta in a pack": func(w *workspace) string {
-			long := strings.Repeat("the same line again and again\n", 1) + lines(400)
-			w.commit("dir/conf.ini", long)
-			id := w.commit("dir/conf.ini", strings.Replace(long, "line 200\n", githubToken+"\n", 1))
-			w.commit("dir/conf.ini", long+"and the end\n")
-			w.git("gc", "-q", "--aggressive")
-			return id
-		},
-	}
-	for name, make := range history {
-		t.Run(name, func(t *testing.T) {
-			w := newWorkspace(t)
-			w.git("init", "-q", "-b", "main")
-			w.commit("first", "nothing\n")
-			w.clean(w.search())
-			id := make(w)
-			f := w.only(w.search())
-			if f.Path != "dir/conf.ini" || f.Commit == "" || id != "" && f.Commit != id || f.Line < 2 || f.Object == "" || f.Repository != w.dir+"/.git" {
-				t.Errorf("%+v, want commit %s", f, id)
-			}
-		})
+	for name, make := range histories {
+		for _, format := range []string{"sha1", "sha256"} {
+			t.Run(name+", "+format, func(t *testing.T) {
+				w := newWorkspace(t)
+				w.git("init", "-q", "-b", "main", "--object-format="+format)
+				w.commit("first", "nothing\n")
+				w.clean(w.search())
+				id := make(w)
+				f := w.only(w.search())
+				if f.Path != "dir/conf.ini" || f.Commit == "" || id != "" && f.Commit != id || f.Line < 2 || f.Object == "" || f.Repository != w.dir+"/.git" {
+					t.Errorf("%+v, want commit %s", f, id)
+				}
+			})
+		}
 	}
 }
 

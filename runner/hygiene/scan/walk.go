@@ -34,17 +34,19 @@ type gitFile struct {
 	place int
 	path  string
 	dir   string // of the objects
-	state key
-	key   key  // what is found in it is remembered under: its content's, of a pack, or its state's
-	known bool // nothing has to be read
-	keep  bool // it can be remembered
-	clean bool // it was covered
-	bad   bool // it cannot be read
+	// naming is that of the repository; of a pack it is known when it is read.
+	naming naming
+	state  key
+	key    key  // what is found in it is remembered under: its content's, of a pack, or its state's
+	known  bool // nothing has to be read
+	keep   bool // it can be remembered
+	clean  bool // it was covered
+	bad    bool // it cannot be read
 }
 
 // looseObject is where Git keeps an object of its own (gitrepository-layout(5)),
-// under a name of SHA-1.
-var looseObject = regexp.MustCompile(`^(?:(.*)/)?objects/[0-9a-f]{2}/[0-9a-f]{38}$`)
+// under its name.
+var looseObject = regexp.MustCompile(`^(?:(.*)/)?objects/[0-9a-f]{2}/([0-9a-f]{38}|[0-9a-f]{62})$`)
 
 // packFile is where Git keeps many objects.
 var packFile = regexp.MustCompile(`^(?:(.*)/)?objects/pack/[^/]*\.pack$`)
@@ -221,7 +223,7 @@ func (s *search) noteGit(g gitFile) bool {
 		return true
 	}
 	if m := looseObject.FindStringSubmatch(g.path); m != nil {
-		g.dir = m[1]
+		g.dir, g.naming = m[1], naming(1+len(m[2])/2)
 		s.loose = append(s.loose, g)
 		return true
 	}
