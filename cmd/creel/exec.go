@@ -35,6 +35,7 @@ func newExecCommand() *cli.Command {
 			&cli.StringFlag{Name: "sender", Usage: "for whom it runs, `PLATFORM:ID`; the policy may list who that can be"},
 			&cli.StringFlag{Name: "channel", Usage: "from where it was asked for, `PLATFORM:ID`; the policy may list where that can be"},
 			&cli.StringFlag{Name: "call", Usage: "`ID` of the agent's call, that ps and the journal show"},
+			&cli.BoolFlag{Name: "die-with-parent", Usage: "end it when the process that started creel ends"},
 			&cli.StringFlag{Name: "result", Usage: "write how it ended to `FILE`, as JSON"},
 			&cli.IntFlag{Name: "result-fd", Value: noFD, Usage: "write how it ended to descriptor `N`, as JSON"},
 		},
@@ -66,6 +67,9 @@ func runExec(c *cli.Context) error {
 // when it returns, and when it panics.
 func execute(c *cli.Context) (*api.Result, error) {
 	request, err := execRequest(c)
+	if err == nil && c.Bool("die-with-parent") {
+		err = dieWithParent()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -31,6 +32,39 @@ func TestSignalsReachTheCommand(t *testing.T) {
 				t.Errorf("exit code %d, want 42", code)
 			}
 		})
+	}
+}
+
+// TestCommandDiesWithTheParentWhereAsked kills a shell that waits for creel. A
+// command that is not asked to die with it goes on to its own end.
+func TestCommandDiesWithTheParentWhereAsked(t *testing.T) {
+	for flag, cause := range map[string]error{"--die-with-parent": server.ErrCallerGone, "": nil} {
+		r := newRig(t)
+		parent := exec.CommandContext(t.Context(), "/bin/sh", "-c", fmt.Sprintf("%s exec -i %s -- sh -c 'echo; cat'; exit", binary, flag))
+		parent.Env = r.env
+		stdin, err := parent.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdout, err := parent.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := parent.Start(); err != nil {
+			t.Fatal(err)
+		}
+		readLine(t, stdout)
+		if err := parent.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if cause == nil {
+			stdin.Close() // and so cat ends
+		}
+		if got := <-r.host.Causes; got != cause {
+			t.Errorf("with %q: cause %v, want %v", flag, got, cause)
+		}
+		stdin.Close()
+		parent.Wait()
 	}
 }
 
