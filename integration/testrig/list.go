@@ -8,10 +8,15 @@ import (
 
 // Sandbox is what ps says of one.
 type Sandbox struct {
-	ID, State, Policy, Command string
-	Pid, Processes             int
-	Weaker                     []string
-	Leases                     []struct{ State string }
+	ID, State, Policy, Command     string
+	Session, Sender, Channel, Call string
+	Pid, Processes                 int
+	Weaker                         []string
+	Leases                         []struct{ State string }
+	Result                         *struct { // of one that has ended
+		Reason   string
+		ExitCode int
+	}
 }
 
 // Agent is what ps says of one.

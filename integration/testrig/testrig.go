@@ -101,6 +101,13 @@ func Start(t testing.TB, o Options) *Rig {
 	return r
 }
 
+// For is the rig of a test among those that share one: what fails, fails it.
+func (r *Rig) For(t testing.TB) *Rig {
+	one := *r
+	one.t = t
+	return &one
+}
+
 // PolicyText is a policy with the rig's workspace, a host root and the lines
 // of more, which may replace its top-level keys.
 func (r *Rig) PolicyText(name, more string) string {

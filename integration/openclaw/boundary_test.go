@@ -1,0 +1,111 @@
+package openclaw
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
+)
+
+// TestModelCannotHaveACommandRunOutside has the model ask for each of the ways
+// out of its sandbox that OpenClaw's exec tool knows.
+func TestModelCannotHaveACommandRunOutside(t *testing.T) {
+	s := start(t)
+	for name, more := range map[string]map[string]any{
+		"nothing, as a control": {},
+		"the gateway's host":    {"host": "gateway"},
+		"a node":                {"host": "node", "node": "any"},
+		"elevated":              {"elevated": true},
+		"no security":           {"security": "full", "ask": "off"},
+		"a terminal":            {"pty": true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			escaped := filepath.Join(s.claw.Dir, "tmp", "escaped") // where OpenClaw itself can write
+			args := sh("echo ran; touch %s && echo out", escaped)
+			lay(args, more)
+			call, result := s.do(t, "exec", args)
+			if _, err := os.Stat(escaped); err == nil || strings.Contains(result, "\nout") {
+				t.Fatalf("the command ran outside; the model was told %q", result)
+			}
+			if ran := strings.Contains(result, "ran"); ran != (len(s.of(call)) == 1) || len(more) == 0 && !ran {
+				t.Errorf("the model was told %q, and ps says %+v", result, s.of(call))
+			}
+		})
+	}
+}
+
+// TestVariablesThatRunOtherCodeAreRefused also shows that the gateway's own
+// environment reaches no command, and what a call sets does.
+func TestVariablesThatRunOtherCodeAreRefused(t *testing.T) {
+	s := start(t)
+	_, result := s.do(t, "exec", map[string]any{"command": "env", "env": map[string]any{"GREETING": "hello, all"}})
+	if !strings.Contains(result, "GREETING=hello, all") {
+		t.Errorf("control: the command's environment is %q", result)
+	}
+	for _, name := range []string{"OPENCLAW", "PROVIDER_KEY", "BOT_TOKEN", "CREEL", "NODE", s.Dir} {
+		if strings.Contains(result, name) {
+			t.Errorf("the command's environment has %s: %q", name, result)
+		}
+	}
+	for _, name := range []string{"LD_PRELOAD", "NODE_OPTIONS", "BASH_ENV", "ENV", "PYTHONSTARTUP", "PERL5OPT", "GIT_SSH_COMMAND"} {
+		call, result := s.do(t, "exec", map[string]any{"command": "echo ran", "env": map[string]any{name: "/workspace/x"}})
+		if strings.Contains(result, "ran") || len(s.of(call)) > 0 {
+			t.Errorf("with %s: the model was told %q, and ps says %+v", name, result, s.of(call))
+		}
+	}
+}
+
+// TestFileToolsReachNothingButTheWorkspace tries to have OpenClaw read, with
+// its own rights, what only it may.
+func TestFileToolsReachNothingButTheWorkspace(t *testing.T) {
+	s := start(t)
+	s.write(t, "plain", "it is readable")
+	if _, result := s.do(t, "read", map[string]any{"path": "plain"}); !strings.Contains(result, "it is readable") {
+		t.Errorf("control: the model was told %q", result)
+	}
+	const mark = "only OpenClaw may read this"
+	own := filepath.Join(s.claw.Dir, "home", "own")
+	check(t, os.WriteFile(own, []byte(mark), 0o600))
+	check(t, os.Chown(own, testrig.User, testrig.User))
+	links := map[string]string{"link": own, "environ": "/proc/self/environ", "parent": "/proc/1/root" + own, "folder": filepath.Dir(own)}
+	for name, target := range links {
+		check(t, os.Symlink(target, filepath.Join(s.Workspace, name)))
+	}
+	token := string(s.canaries["gateway token"])
+	for _, path := range []string{"link", "environ", "parent", "folder/own", own, "../claw/home/own", "/proc/self/environ", "file://" + own,
+		"/workspace/../proc/self/environ", "~/own"} {
+		_, result := s.do(t, "read", map[string]any{"path": path})
+		if strings.Contains(result, mark) || strings.Contains(result, token) || strings.Contains(result, "OPENCLAW_") {
+			t.Errorf("of %s the model was told %q", path, result)
+		}
+	}
+	for _, path := range []string{"link", "folder/new", own, "../claw/home/new", "~/new"} {
+		s.do(t, "write", map[string]any{"path": path, "content": "overwritten"})
+		data, err := os.ReadFile(own)
+		if err != nil || string(data) != mark {
+			t.Fatalf("after a write to %s the file holds %q: %v", path, data, err)
+		}
+		if _, err := os.Stat(filepath.Join(s.claw.Dir, "home", "new")); err == nil {
+			t.Fatalf("a write to %s made a file outside", path)
+		}
+	}
+	for name := range links {
+		_ = os.Remove(filepath.Join(s.Workspace, name)) // a write may have replaced it
+	}
+}
+
+// TestCommandReachesItsGateway has a command ask OpenClaw itself.
+func TestCommandReachesItsGateway(t *testing.T) {
+	s := start(t)
+	policy := s.PolicyText("exec-default", credential+fmt.Sprintf("network: {gateway: '127.0.0.1:%d'}\n", s.claw.Port))
+	s.WritePolicy("exec-default", policy)
+	s.Reload()
+	t.Cleanup(s.usual)
+	_, result := s.do(t, "exec", sh(`bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d; printf "GET /healthz HTTP/1.0\r\n\r\n" >&3; head -1 <&3'`, s.claw.Port))
+	if !strings.Contains(result, " 200 ") {
+		t.Errorf("the model was told %q", result)
+	}
+}

@@ -1,0 +1,59 @@
+package openclaw
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func (s *stage) mkdir(t *testing.T, name string) {
+	t.Helper()
+	check(t, os.MkdirAll(filepath.Join(s.Workspace, name), 0o777))
+	check(t, os.Chmod(filepath.Join(s.Workspace, name), 0o777))
+}
+
+func (s *stage) write(t *testing.T, name, text string) {
+	t.Helper()
+	check(t, os.WriteFile(filepath.Join(s.Workspace, name), []byte(text), 0o666))
+}
+
+// ended reports whether every sandbox of a call has.
+func (s *stage) ended(call Call) bool {
+	for _, one := range s.of(call) {
+		if one.State != "ended" {
+			return false
+		}
+	}
+	return true
+}
+
+// TestFileToolsWorkInSandboxesOfTheirCall has the model write, read, change and
+// list files, and wants ps to know for which call each sandbox was.
+func TestFileToolsWorkInSandboxesOfTheirCall(t *testing.T) {
+	s := start(t)
+	path := "notes/today.txt"
+	for _, step := range []struct {
+		tool  string
+		args  map[string]any
+		says  string
+		holds string
+	}{
+		{"write", map[string]any{"path": path, "content": "one\ntwo\n"}, "", "one\ntwo\n"},
+		{"read", map[string]any{"path": path}, "two", "one\ntwo\n"},
+		{"edit", map[string]any{"path": path, "edits": []any{map[string]any{"oldText": "two", "newText": "three"}}}, "", "one\nthree\n"},
+		{"read", map[string]any{"path": path}, "three", "one\nthree\n"},
+		{"exec", sh("ls notes"), "today.txt", "one\nthree\n"},
+	} {
+		call, result := s.doIn(t, "files", step.tool, step.args)
+		data, err := os.ReadFile(filepath.Join(s.Workspace, path))
+		if err != nil || string(data) != step.holds || !strings.Contains(result, step.says) {
+			t.Errorf("after %s the file holds %q (%v), want %q; the model was told %q", step.tool, data, err, step.holds, result)
+		}
+		for _, one := range s.of(call) {
+			if one.Policy != "exec-default" || one.Result.ExitCode != 0 {
+				t.Errorf("%s: ps says %+v", step.tool, one)
+			}
+		}
+	}
+}

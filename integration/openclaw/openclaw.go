@@ -1,0 +1,274 @@
+// Package openclaw holds the plugin that has OpenClaw run its commands through
+// creel, the configuration to use it with, and the tests of both: a real
+// OpenClaw and a real creeld, driven over OpenClaw's own HTTP API and from a
+// chat, with stand-ins for the model and for Telegram.
+//
+// It imports testrig and cache, and nothing of runner but the forms that a
+// canary can take. It never talks to anything but what it started, except npm's
+// registry, for the one version of OpenClaw that is pinned here.
+package openclaw
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creel-sandbox/creel/integration/cache"
+)
+
+// Here is the directory of this package's files.
+func Here() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(file)
+}
+
+// Install gives a directory with OpenClaw and Node.js, which is filled once for
+// all tests of a machine, from what package-lock.json pins by hash. No package
+// but OpenClaw runs a script.
+func Install(t testing.TB) string {
+	t.Helper()
+	var pinned []byte
+	for _, name := range []string{"package.json", "package-lock.json"} {
+		data, err := os.ReadFile(filepath.Join(Here(), "npm", name))
+		check(t, err)
+		pinned = append(pinned, data...)
+	}
+	dir, err := cache.Directory("/var/cache/creel/openclaw", 0o755, string(pinned), func(partial string) error {
+		if err := os.CopyFS(partial, os.DirFS(filepath.Join(Here(), "npm"))); err != nil {
+			return err
+		}
+		if err := run(partial, os.Environ(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"); err != nil {
+			return err
+		}
+		// It does not start before its own script has run.
+		return run(filepath.Join(partial, "node_modules/openclaw"), []string{"HOME=" + partial}, node(partial), "scripts/postinstall-bundled-plugins.mjs")
+	})
+	check(t, err)
+	return dir
+}
+
+// run runs a step of the installation.
+func run(dir string, env []string, argv ...string) error {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir, cmd.Env = dir, env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w\n%s", argv, err, out)
+	}
+	return nil
+}
+
+// node is the Node.js of an installation.
+func node(dir string) string {
+	arch := map[string]string{"amd64": "x64"}[runtime.GOARCH]
+	if arch == "" {
+		arch = runtime.GOARCH
+	}
+	return filepath.Join(dir, "node_modules/node-linux-"+arch+"/bin/node")
+}
+
+// OpenClaw is one installation's state and configuration, and its gateway
+// where that runs.
+type OpenClaw struct {
+	t        testing.TB
+	Dir      string // home, state and configuration
+	Token    string // of the gateway
+	Port     int
+	install  string
+	uid, gid uint32
+	groups   []uint32
+	env      []string
+	gateway  *exec.Cmd
+}
+
+// Options are what a test sets.
+type Options struct {
+	Dir      string // made; passable for the user
+	UID, GID uint32
+	Groups   []uint32
+	// Config is laid over the configuration that is shipped.
+	Config map[string]any
+	// Env is added to OpenClaw's environment: K=V.
+	Env   []string
+	Token string
+}
+
+// New writes a configuration, as root, that the user can read and not write.
+func New(t testing.TB, o Options) *OpenClaw {
+	t.Helper()
+	c := &OpenClaw{t: t, Dir: o.Dir, Token: o.Token, Port: freePort(t), install: Install(t), uid: o.UID, gid: o.GID, groups: o.Groups}
+	for dir, owner := range map[string]uint32{o.Dir: 0, o.Dir + "/home": o.UID, o.Dir + "/state": o.UID, o.Dir + "/tmp": o.UID} {
+		check(t, os.MkdirAll(dir, 0o700))
+		check(t, os.Chown(dir, int(owner), int(o.GID)))
+	}
+	check(t, os.Chmod(o.Dir, 0o710))
+	shipped, err := os.ReadFile(filepath.Join(Here(), "openclaw.json"))
+	check(t, err)
+	var config map[string]any
+	check(t, json.Unmarshal(shipped, &config))
+	lay(config, o.Config)
+	lay(config, map[string]any{"gateway": map[string]any{"port": c.Port}})
+	data, err := json.MarshalIndent(config, "", "  ")
+	check(t, err)
+	check(t, os.WriteFile(c.config(), data, 0o640))
+	check(t, os.Chown(c.config(), 0, int(o.GID)))
+	c.env = append([]string{
+		"HOME=" + o.Dir + "/home", "TMPDIR=" + o.Dir + "/tmp", "PATH=/usr/bin:/bin", "LANG=C.UTF-8",
+		"OPENCLAW_STATE_DIR=" + o.Dir + "/state", "OPENCLAW_CONFIG_PATH=" + c.config(), "OPENCLAW_GATEWAY_TOKEN=" + o.Token,
+	}, o.Env...)
+	return c
+}
+
+// lay replaces the values of base that over has, and adds those it has more.
+func lay(base, over map[string]any) {
+	for key, value := range over {
+		if inner, ok := value.(map[string]any); ok {
+			if existing, ok := base[key].(map[string]any); ok {
+				lay(existing, inner)
+				continue
+			}
+		}
+		base[key] = value
+	}
+}
+
+func (c *OpenClaw) config() string { return c.Dir + "/openclaw.json" }
+
+// Command prepares a run of OpenClaw's own command line, as its user.
+func (c *OpenClaw) Command(args ...string) *exec.Cmd {
+	cmd := exec.Command(node(c.install), append([]string{filepath.Join(c.install, "node_modules/openclaw/openclaw.mjs")}, args...)...)
+	cmd.Env, cmd.Dir = c.env, c.Dir+"/home"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true,
+		Credential: &syscall.Credential{Uid: c.uid, Gid: c.gid, Groups: c.groups}}
+	return cmd
+}
+
+// Start starts the gateway and returns once it answers.
+func (c *OpenClaw) Start() {
+	c.t.Helper()
+	log, err := os.OpenFile(c.Dir+"/log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	check(c.t, err)
+	defer log.Close()
+	c.gateway = c.Command("gateway", "run")
+	c.gateway.Stdout, c.gateway.Stderr = log, log
+	check(c.t, c.gateway.Start())
+	deadline := time.Now().Add(2 * time.Minute)
+	for !c.healthy() {
+		if time.Now().After(deadline) || c.ended() {
+			c.t.Fatalf("OpenClaw does not answer:\n%s", c.Log())
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func (c *OpenClaw) healthy() bool {
+	response, err := http.Get(c.url("/healthz"))
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
+func (c *OpenClaw) ended() bool {
+	var info syscall.WaitStatus
+	pid, err := syscall.Wait4(c.gateway.Process.Pid, &info, syscall.WNOHANG, nil)
+	return err != nil || pid != 0
+}
+
+func (c *OpenClaw) url(path string) string {
+	return fmt.Sprintf("http://127.0.0.1:%d%s", c.Port, path)
+}
+
+// Temporary is a directory that OpenClaw makes, whatever it is told.
+const Temporary = "/tmp/openclaw"
+
+// Kill ends the gateway, and nothing else, with SIGKILL.
+func (c *OpenClaw) Kill() {
+	c.t.Helper()
+	check(c.t, c.gateway.Process.Kill())
+	_ = c.gateway.Wait()
+	c.gateway = nil
+}
+
+// Running reports whether the gateway was started and not ended by Kill.
+func (c *OpenClaw) Running() bool { return c.gateway != nil }
+
+// Log is what the gateway printed.
+func (c *OpenClaw) Log() string {
+	data, err := os.ReadFile(c.Dir + "/log")
+	check(c.t, err)
+	return string(data)
+}
+
+// Ask has somebody who holds the gateway's token, in a session of that name, say
+// something over HTTP, and gives what is answered.
+func (c *OpenClaw) Ask(session, message string) string {
+	c.t.Helper()
+	response, err := http.DefaultClient.Do(c.Request(session, message, nil))
+	check(c.t, err)
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	check(c.t, err)
+	var answer struct {
+		Choices []struct{ Message struct{ Content string } }
+	}
+	if err := json.Unmarshal(data, &answer); err != nil || len(answer.Choices) == 0 {
+		c.t.Fatalf("OpenClaw answered %s: %s\n%s", response.Status, data, c.Log())
+	}
+	return answer.Choices[0].Message.Content
+}
+
+// Request prepares what Ask does; more is added to its body.
+func (c *OpenClaw) Request(session, message string, more map[string]any) *http.Request {
+	c.t.Helper()
+	body := map[string]any{"model": "openclaw", "user": session, "messages": []any{map[string]any{"role": "user", "content": message}}}
+	lay(body, more)
+	data, err := json.Marshal(body)
+	check(c.t, err)
+	request, err := http.NewRequest(http.MethodPost, c.url("/v1/chat/completions"), bytes.NewReader(data))
+	check(c.t, err)
+	request.Header.Set("Authorization", "Bearer "+c.Token)
+	request.Header.Set("Content-Type", "application/json")
+	return request
+}
+
+// freePort is one that nothing listens on now.
+func freePort(t testing.TB) int {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	check(t, err)
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// Run runs OpenClaw's command line to its end and gives what it printed.
+func (c *OpenClaw) Run(args ...string) (stdout string, err error) {
+	cmd := c.Command(args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("openclaw %v: %w\n%s", args, err, stderr.String())
+	}
+	return string(out), err
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

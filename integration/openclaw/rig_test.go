@@ -1,0 +1,191 @@
+package openclaw
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
+	"github.com/creel-sandbox/creel/runner/leakcheck"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	shared.End()
+	if len(shared.Failures()) > 0 {
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// nogroup is the group that a rig's sockets are for.
+const nogroup = 65534
+
+// stage is OpenClaw, creeld and the stand-ins, which all tests share, since
+// OpenClaw takes long to start.
+type stage struct {
+	*testrig.Rig
+	claw     *OpenClaw
+	model    *Model
+	telegram *Telegram
+	// What must never be seen: the gateway's token, the provider's key, the
+	// bot's token, and what commands get.
+	canaries map[string]leakcheck.Canary
+}
+
+var (
+	shared = &testrig.Lasting{Prefix: "openclaw: "}
+	once   = sync.OnceValue(setUp)
+)
+
+// start gives the shared stage, with OpenClaw running.
+func start(t *testing.T) *stage {
+	t.Helper()
+	s := once()
+	if s == nil {
+		t.Fatal("the stage could not be set up; see above")
+	}
+	s.claw.t = t
+	t.Cleanup(func() { s.claw.t = shared })
+	if !s.claw.Running() {
+		s.claw.Start()
+	}
+	own := *s
+	own.Rig = s.For(t)
+	return &own
+}
+
+func setUp() (s *stage) {
+	_ = shared.Try(func() { s = newStage() })
+	return s
+}
+
+// credential is what each command of the policy gets; two sandboxes wait, since
+// a file tool uses some fifteen.
+const credential = "credentials: [{env: DEPLOY_TOKEN, from: 'systemd:deploy'}]\npool: {warm: 2}\n"
+
+func newStage() *stage {
+	s := &stage{model: &Model{}, canaries: map[string]leakcheck.Canary{}}
+	for _, name := range []string{"gateway token", "provider key", "bot token", "deploy token"} {
+		s.canaries[name] = leakcheck.NewCanary()
+	}
+	s.telegram = NewTelegram("4242:" + string(s.canaries["bot token"]))
+	credentials, err := os.MkdirTemp("/tmp", "creel-credentials-")
+	check(shared, err)
+	shared.Cleanup(func() { check(shared, os.RemoveAll(credentials)) })
+	check(shared, os.WriteFile(filepath.Join(credentials, "deploy"), []byte(s.canaries["deploy token"]), 0o400))
+	s.Rig = testrig.Start(shared, testrig.Options{Env: []string{"CREDENTIALS_DIRECTORY=" + credentials}, Policy: credential})
+	// OpenClaw takes a workspace that has become empty for lost.
+	check(shared, os.WriteFile(filepath.Join(s.Workspace, "AGENTS.md"), []byte("Be kind.\n"), 0o644))
+	client := s.CommandAs(testrig.User, testrig.User).Path
+	s.claw = New(shared, Options{
+		Dir: s.Dir + "/claw", UID: testrig.User, GID: testrig.User, Groups: []uint32{nogroup}, Token: string(s.canaries["gateway token"]),
+		Env: []string{"PROVIDER_KEY=" + string(s.canaries["provider key"]), "BOT_TOKEN=" + s.telegram.Token},
+		Config: map[string]any{
+			"gateway": map[string]any{"http": map[string]any{"endpoints": map[string]any{"chatCompletions": map[string]any{"enabled": true}}}},
+			"agents": map[string]any{"defaults": map[string]any{
+				"workspace": s.Workspace, "skipBootstrap": true, "model": map[string]any{"primary": "standin/standin"},
+			}},
+			"logging":  map[string]any{"file": s.Dir + "/claw/state/openclaw.log"},
+			"models":   map[string]any{"providers": map[string]any{"standin": provider(serve(s.model))}},
+			"channels": map[string]any{"telegram": bot(serve(s.telegram))},
+			"plugins": map[string]any{
+				"allow": []any{"creel", "telegram"},
+				"load":  map[string]any{"paths": []any{s.plugin()}},
+				"entries": map[string]any{"creel": map[string]any{"config": map[string]any{
+					"program": client, "socket": s.Dir + "/run/exec.sock",
+				}}},
+			},
+		},
+	})
+	_, err = os.Stat(Temporary)
+	foreign := err == nil
+	shared.Cleanup(func() {
+		if s.claw.Running() {
+			s.claw.Kill()
+		}
+		if !foreign {
+			check(shared, os.RemoveAll(Temporary))
+		}
+	})
+	return s
+}
+
+// usual puts the policy in force that most tests use.
+func (s *stage) usual() {
+	s.WritePolicy("exec-default", s.PolicyText("exec-default", credential))
+	s.Reload()
+}
+
+// plugin copies the plugin to where OpenClaw's user can read it.
+func (s *stage) plugin() string {
+	dir := s.Dir + "/plugin"
+	check(shared, os.CopyFS(dir, os.DirFS(filepath.Join(Here(), "plugin"))))
+	check(shared, os.Chmod(dir, 0o755))
+	return dir
+}
+
+// serve starts a stand-in and gives its URL.
+func serve(handler http.Handler) string {
+	server := httptest.NewServer(handler)
+	shared.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server.URL
+}
+
+func provider(url string) map[string]any {
+	zeros := map[string]any{"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}
+	return map[string]any{
+		"baseUrl": url + "/v1", "apiKey": "${PROVIDER_KEY}", "api": "openai-completions",
+		"models": []any{map[string]any{"id": "standin", "name": "standin", "reasoning": false, "input": []any{"text"},
+			"cost": zeros, "contextWindow": 1000000, "maxTokens": 4096}},
+	}
+}
+
+// bot lets everybody talk to it, so that it is creel that refuses.
+func bot(url string) map[string]any {
+	return map[string]any{
+		"enabled": true, "botToken": "${BOT_TOKEN}", "apiRoot": url, "dmPolicy": "open", "allowFrom": []any{"*"},
+		"groupPolicy": "open", "groupAllowFrom": []any{"*"}, "groups": map[string]any{"*": map[string]any{"requireMention": false}},
+	}
+}
+
+// do has the model make a call in a session of its own, and gives what the
+// model is told of it.
+func (s *stage) do(t *testing.T, tool string, args map[string]any) (Call, string) {
+	t.Helper()
+	return s.doIn(t, "session-"+rand.Text()[:8], tool, args)
+}
+
+func (s *stage) doIn(t *testing.T, session, tool string, args map[string]any) (Call, string) {
+	t.Helper()
+	call := NewCall(tool, args)
+	answer := s.claw.Ask(session, call.Message())
+	result, ok := s.model.Result(call)
+	if !ok {
+		t.Fatalf("the model was told nothing of the call; OpenClaw answered %q\n%s", answer, s.claw.Log())
+	}
+	return call, result
+}
+
+// sh is the arguments of the exec tool.
+func sh(format string, args ...any) map[string]any {
+	return map[string]any{"command": fmt.Sprintf(format, args...)}
+}
+
+// of gives the sandboxes of a call, the newest first.
+func (s *stage) of(call Call) (found []testrig.Sandbox) {
+	for _, one := range s.List("-a") {
+		if one.Call == call.ID {
+			found = append(found, one)
+		}
+	}
+	return found
+}
