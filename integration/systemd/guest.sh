@@ -271,6 +271,32 @@ check_secrets_of_the_store() {
 	systemctl restart creeld
 }
 
+# Where firmware tells systemd of a TPM it seals with it by itself; this machine
+# has one, but no such firmware.
+check_key_of_the_store_sealed_by_a_tpm() {
+	local creds=/etc/creel/secrets.cred
+	rm -f /var/lib/creel/secrets/secrets.age # of another key
+	sed 's/systemd-creds encrypt/& --with-key=tpm2/' /in/recipe >/tmp/recipe
+	bash -eux /tmp/recipe
+	printf 'canary-7d3b\n' | creel secret set token
+	sed -e 's/^name: .*/name: stored/' -e '/^mounts:/i credentials:\n  - {env: TOKEN, from: "store:token"}' \
+		/etc/creel/policies/exec-default.yaml >/etc/creel/policies/stored.yaml
+	systemctl restart creeld
+	exec_as_openclaw stored sh -c '[ "$TOKEN" = canary-7d3b ]'
+	# Without this TPM, which a copy of the disk is, the key stays sealed.
+	mv /dev/tpmrm0 /dev/away
+	refute systemctl restart creeld
+	refute exec_as_openclaw stored true
+	mv /dev/away /dev/tpmrm0
+	systemctl reset-failed creeld
+	systemctl restart creeld
+	exec_as_openclaw stored sh -c '[ "$TOKEN" = canary-7d3b ]'
+	creel secret rm token
+	rm -r /etc/systemd/system/creeld.service.d /etc/creel/policies/stored.yaml $creds /tmp/recipe
+	systemctl daemon-reload
+	systemctl restart creeld
+}
+
 # verified CODE COMMAND…: verify-no-leak ends with this code, nothing left out.
 verified() {
 	local want=$1
@@ -412,7 +438,7 @@ check_exposure() {
 }
 
 checks=(users units_verify socket_activation notify exec_as_openclaw gateway_that_is_down_refuses refuses_users_without_rights
-	delegated_cgroup memory_limit_ends_in_oom pids_limit systemd_credential verify_no_leak secrets_of_the_store reload_keeps_the_last_good
+	delegated_cgroup memory_limit_ends_in_oom pids_limit systemd_credential verify_no_leak secrets_of_the_store key_of_the_store_sealed_by_a_tpm reload_keeps_the_last_good
 	watchdog_restarts_a_stuck_creeld restarts_after_a_kill stop_leaves_nothing
 	no_core_program_sees_a_sandbox the_other_runtime exposure)
 

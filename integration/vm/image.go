@@ -28,6 +28,7 @@ var buildScript string
 var packages = []string{
 	"systemd-sysv", "dbus", "kmod", "procps", "util-linux", "iproute2",
 	"runc", "crun", "libseccomp2", "python3-minimal",
+	"libtss2-esys-3.0.2-0", "libtss2-rc0", "libtss2-mu0", "libtss2-tcti-device0", // which systemd opens to use a TPM
 }
 
 // Image is a built machine: a kernel and a root file system, never written to.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // outSize is the room, in bytes, for what a machine hands back.
@@ -58,7 +59,7 @@ func (i Image) Run(ctx context.Context, input fs.FS) (Report, error) {
 		return Report{}, fmt.Errorf("make output drive: %w", err)
 	}
 
-	console, err := i.boot(ctx, in, out)
+	console, err := i.boot(ctx, dir, in, out)
 	report := Report{Console: console}
 	if err != nil {
 		return report, fmt.Errorf("boot machine: %w", err)
@@ -71,11 +72,17 @@ func (i Image) Run(ctx context.Context, input fs.FS) (Report, error) {
 }
 
 // boot runs QEMU to its end and returns what the serial console said.
-func (i Image) boot(ctx context.Context, in, out string) (string, error) {
+func (i Image) boot(ctx context.Context, dir, in, out string) (string, error) {
+	socket, stop, err := startTPM(ctx, dir)
+	if err != nil {
+		return "", err
+	}
+	defer stop()
 	args := []string{
 		"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "2", "-m", "2048",
 		"-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio",
 		"-kernel", i.Kernel, "-append", kernelLine,
+		"-chardev", "socket,id=tpm,path=" + socket, "-tpmdev", "emulator,id=tpm,chardev=tpm", "-device", "tpm-tis,tpmdev=tpm",
 	}
 	drives := []struct{ id, options string }{
 		{"root", "snapshot=on,file=" + i.Root},
@@ -90,11 +97,41 @@ func (i Image) boot(ctx context.Context, in, out string) (string, error) {
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
 	var console bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &console, &console
-	err := cmd.Run()
+	err = cmd.Run()
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	return console.String(), err
+}
+
+// tpmTime is how long the TPM may take until it listens.
+const tpmTime = 10 * time.Second
+
+// startTPM starts a TPM 2.0 of the machine's own, a new one with each boot, and
+// gives the socket by which QEMU finds it. It ends with its machine, or when
+// the machine did not come to use it with stop.
+func startTPM(ctx context.Context, dir string) (socket string, stop func(), err error) {
+	socket = filepath.Join(dir, "tpm")
+	cmd := exec.CommandContext(ctx, "swtpm", "socket", "--tpm2", "--tpmstate", "dir="+dir,
+		"--ctrl", "type=unixio,path="+socket, "--flags", "not-need-init,startup-clear", "--terminate")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		return "", nil, fmt.Errorf("start TPM: %w", err)
+	}
+	stop = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // says that it was killed, or that it has ended with its machine
+	}
+	for deadline := time.Now().Add(tpmTime); ; time.Sleep(10 * time.Millisecond) {
+		if _, err = os.Stat(socket); err == nil {
+			return socket, stop, nil
+		}
+		if time.Now().After(deadline) {
+			stop()
+			return "", nil, fmt.Errorf("start TPM: %w: %s", err, said.String())
+		}
+	}
 }
 
 // writeDrive writes the tree as a tar, padded to whole 4 KiB blocks because a
