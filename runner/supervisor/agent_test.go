@@ -56,6 +56,33 @@ userNamespace: required`}})
 	}
 }
 
+// An agent does not outlive a credential: it is asked to end, and started anew
+// with another, which is no failure of its. Each is revoked after its life, and
+// the last with the supervisor's own end.
+func TestAgentIsStartedAnewWhenItsCredentialEnds(t *testing.T) {
+	l := &lessor{}
+	r := newRig(t, options{provider: l, more: map[string]string{"helper": `kind: Agent
+command: [sh, -c, 'T=$SHORT; trap "echo asked-$T >>ran; exit 0" TERM; echo $T >>ran; while :; do sleep 0.05; done']
+credentials: [{env: SHORT, from: "vault:300ms#token"}]
+restart: {backoff: 10ms, most: 20ms, limit: 1 in 10m}`}})
+	r.BeginAgents()
+	lines := func() []string {
+		text, _ := os.ReadFile(r.workspace + "/ran")
+		return strings.Fields(string(text))
+	}
+	r.eventually("it had four credentials", func() bool { return len(lines()) >= 7 })
+	for i, want := range []string{"value-00000001", "asked-value-00000001", "value-00000002", "asked-value-00000002", "value-00000003", "asked-value-00000003", "value-00000004"} {
+		if got := lines()[i]; got != want {
+			t.Errorf("line %d is %q, want %q", i, got, want)
+		}
+	}
+	if a := r.agents.rows()[0]; a.State == api.AgentDown || !strings.Contains(r.log.String(), "a command has outlived its credentials, and is started anew") {
+		t.Errorf("it is %+v", a)
+	}
+	check(t, r.Close())
+	r.eventually("all are revoked", func() bool { return l.left() == 0 })
+}
+
 func TestAgentIsStartedAgainLaterEachTimeAndNotForEver(t *testing.T) {
 	r := policy.Restart{Backoff: time.Second, Most: 5 * time.Second, Limit: policy.RestartLimit{Count: 3, In: time.Minute}}
 	began := time.Now()

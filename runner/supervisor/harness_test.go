@@ -28,6 +28,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/engine"
 	"github.com/creel-sandbox/creel/runner/engine/oci"
 	"github.com/creel-sandbox/creel/runner/host"
+	"github.com/creel-sandbox/creel/runner/hygiene/keyring"
 	"github.com/creel-sandbox/creel/runner/image"
 	"github.com/creel-sandbox/creel/runner/lease"
 	"github.com/creel-sandbox/creel/runner/rootfs"
@@ -129,7 +130,7 @@ func newRig(t *testing.T, o options) *rig {
 	r.load = func() (*Declared, error) { return r.declare(files) }
 
 	secrets := cmp.Or(o.secrets, store.New(store.Config{Dir: dir + "/secrets"}))
-	cfg := Config{Secrets: secrets, Load: func() (*Declared, error) { return r.load() }, Log: logrus.New(), InitPath: initBinary,
+	cfg := Config{Secrets: secrets, Keyring: keyring.New(), Load: func() (*Declared, error) { return r.load() }, Log: logrus.New(), InitPath: initBinary,
 		Credentials: credential.New(map[string]credential.Provider{"exec": o.provider, "vault": o.provider, "store": secrets})}
 	cfg.Log.SetOutput(r.log)
 	revokers := map[string]credential.Revoker{}
