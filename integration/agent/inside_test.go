@@ -2,6 +2,7 @@ package agent
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -59,6 +60,24 @@ func TestAgentRunsCommandsAndReachesNothingElseOfCreel(t *testing.T) {
 			t.Errorf("it removed its socket: %q", printed)
 		}
 	})
+}
+
+// Whatever an agent has begun ends with it: its commands in sandboxes of their
+// own, however it went.
+func TestCommandsOfAnAgentEndWithIt(t *testing.T) {
+	r := start(t, options{Agent: "stop: {grace: 100ms}"})
+	for name, end := range map[string]func(){
+		"killed":  func() { check(t, syscall.Kill(command(r), syscall.SIGKILL)) },
+		"hung":    func() { check(t, syscall.Kill(command(r), syscall.SIGSTOP)) },
+		"stopped": func() { r.Creel("agent", "restart", "agent") },
+	} {
+		before := r.await("ready")
+		r.run("/agent/creel exec -- sleep 1000 >/dev/null 2>&1 &")
+		r.Eventually("its command runs", func() bool { return len(r.List()) == 2 })
+		end()
+		r.anew(before)
+		r.Eventually(name+": its command has ended", func() bool { return len(r.List()) == 1 })
+	}
 }
 
 // The socket is the agent's user's alone, and not in reach for another on the

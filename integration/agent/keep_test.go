@@ -77,7 +77,7 @@ func (r *rig) eat() {
 // init.
 func command(r *rig) int {
 	r.t.Helper()
-	return childOf(r.t, r.sandbox().Pid)
+	return programOf(r.t, r.sandbox().Pid)
 }
 
 func TestAgentComesBackHoweverItEnds(t *testing.T) {

@@ -9,21 +9,23 @@ import (
 	"testing"
 )
 
-// childOf gives the one child of a process, whichever thread of it forked.
-func childOf(t *testing.T, pid int) int {
+// programOf gives the child of an init that is the agent's program: others may be
+// orphans of it.
+func programOf(t *testing.T, init int) int {
 	t.Helper()
-	var children []string
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", init)) // whichever thread forked it
 	for _, task := range tasks {
 		data, _ := os.ReadFile(task)
-		children = append(children, strings.Fields(string(data))...)
+		for _, child := range strings.Fields(string(data)) {
+			if line, _ := os.ReadFile("/proc/" + child + "/cmdline"); strings.HasPrefix(string(line), "python3\x00/agent/agent.py") {
+				pid, err := strconv.Atoi(child)
+				check(t, err)
+				return pid
+			}
+		}
 	}
-	if len(children) != 1 {
-		t.Fatalf("the children of %d are %q", pid, children)
-	}
-	child, err := strconv.Atoi(children[0])
-	check(t, err)
-	return child
+	t.Fatalf("%d has no child that is the agent's program", init)
+	return 0
 }
 
 // alive says whether a process runs; one that only waits for its parent does not.
