@@ -108,7 +108,7 @@ while True: s.accept()'
 # is not to fail for it.
 start_over() {
 	cp -a /in/root/etc/creel/. /etc/creel
-	rm -rf /etc/creel/policies/secret.yaml /etc/creel/policies/{stored,canary}.yaml /{run,etc}/systemd/system/creeld.service.d
+	rm -rf /etc/creel/policies/{secret,stored,canary,openclaw-agent}.yaml /{run,etc}/systemd/system/creeld.service.d
 	systemctl daemon-reload
 	systemctl kill -s KILL creeld
 	systemctl reset-failed creeld
@@ -401,6 +401,56 @@ check_stop_leaves_nothing() {
 	in_force
 }
 
+# answered: what the agent publishes answers a request for /healthz.
+answered() {
+	timeout 5 bash -c 'exec 3<>/dev/tcp/127.0.0.1/18790; printf "GET /healthz HTTP/1.0\r\n\r\n" >&3; head -n1 <&3 | grep " 200 "'
+}
+
+agent_is() { creel ps | grep -E "openclaw-agent .* $1 "; }
+
+# The policy as it is shipped, with a program of the machine's own in OpenClaw's
+# place, at boot and under the unit's rules.
+check_agent_is_kept_up() {
+	local pid serve='creel exec -- sh -c "echo said from a sandbox" >/state/said; exec python3 /config/openclaw.json'
+	mkdir -p /run/systemd/system/creeld.service.d
+	printf '[Service]\nSetCredential=openclaw-gateway-token:canary-77d1\n' >/run/systemd/system/creeld.service.d/credential.conf
+	cat >/srv/openclaw/openclaw.json <<-'END'
+		import socket
+		s = socket.create_server(("127.0.0.1", 18790))
+		while True:
+		    c, _ = s.accept()
+		    c.recv(4096)
+		    c.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+		    c.close()
+	END
+	sed -e "s|^command: .*|command: [sh, -c, '$serve']|" -e '/model-provider/d' -e 's/^publish: .*/publish: 127.0.0.1:18790/' \
+		/usr/share/creel/policies/openclaw-agent.yaml >/etc/creel/policies/openclaw-agent.yaml
+	systemctl daemon-reload
+	systemctl restart creeld
+	until_true 60 agent_is ready
+	until_true 10 answered
+	[ "$(cat /var/lib/openclaw/said)" = "said from a sandbox" ]
+	pid=$(pgrep -x -f 'python3 /config/openclaw.json')
+	[ "$(stat -c %U "/proc/$pid")" = openclaw ]
+	grep -E '^CapEff:\s0000000000000000$' "/proc/$pid/status"
+	grep -E '^Seccomp:\s2$' "/proc/$pid/status"
+	[ "$(tr '\0' '\n' <"/proc/$pid/environ" | sed -n 's/^OPENCLAW_GATEWAY_TOKEN=//p')" = canary-77d1 ]
+	kill -KILL "$pid"
+	until_true 30 refute kill -0 "$pid"
+	until_true 60 agent_is ready
+	until_true 10 answered
+	systemctl kill -s KILL creeld # systemd starts it again
+	until_true 60 agent_is ready
+	until_true 10 answered
+	[ "$(pgrep -c -x -f 'python3 /config/openclaw.json')" = 1 ]
+	creel inspect openclaw-agent >/out/agent
+	rm /etc/creel/policies/openclaw-agent.yaml /run/systemd/system/creeld.service.d/credential.conf
+	systemctl daemon-reload
+	systemctl restart creeld
+	refute answered
+	in_force
+}
+
 # A core limit of 0 keeps cores out of files, but not from the program of a
 # piped core_pattern: the control. A sandbox's limit keeps both away.
 check_no_core_program_sees_a_sandbox() {
@@ -439,7 +489,7 @@ check_exposure() {
 
 checks=(users units_verify socket_activation notify exec_as_openclaw gateway_that_is_down_refuses refuses_users_without_rights
 	delegated_cgroup memory_limit_ends_in_oom pids_limit systemd_credential verify_no_leak secrets_of_the_store key_of_the_store_sealed_by_a_tpm reload_keeps_the_last_good
-	watchdog_restarts_a_stuck_creeld restarts_after_a_kill stop_leaves_nothing
+	watchdog_restarts_a_stuck_creeld restarts_after_a_kill agent_is_kept_up stop_leaves_nothing
 	no_core_program_sees_a_sandbox the_other_runtime exposure)
 
 set -x
