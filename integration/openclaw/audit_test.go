@@ -24,7 +24,6 @@ func TestAuditOfTheConfigurationFindsNothingCritical(t *testing.T) {
 		known[match[1]] = true
 	}
 	claw := New(t, Options{Dir: s.Dir + "/audited", UID: testrig.User, GID: testrig.User, Token: s.claw.Token, Config: map[string]any{
-		"logging": map[string]any{"file": s.Dir + "/audited/state/openclaw.log"},
 		"plugins": map[string]any{"load": map[string]any{"paths": []any{s.Dir + "/plugin"}}},
 	}})
 	out, err := claw.Run("security", "audit", "--json")

@@ -23,8 +23,8 @@ func TestModelCannotHaveACommandRunOutside(t *testing.T) {
 		"a terminal":            {"pty": true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			escaped := filepath.Join(s.claw.Dir, "tmp", "escaped") // where OpenClaw itself can write
-			args := sh("echo ran; touch %s && echo out", escaped)
+			escaped := filepath.Join(s.claw.Data, "tmp", "escaped") // where OpenClaw itself can write
+			args := sh("echo ran; touch %s/tmp/escaped && echo out", s.claw.Seen)
 			lay(args, more)
 			call, result := s.do(t, "exec", args)
 			if _, err := os.Stat(escaped); err == nil || strings.Contains(result, "\nout") {
@@ -67,28 +67,28 @@ func TestFileToolsReachNothingButTheWorkspace(t *testing.T) {
 		t.Errorf("control: the model was told %q", result)
 	}
 	const mark = "only OpenClaw may read this"
-	own := filepath.Join(s.claw.Dir, "home", "own")
-	check(t, os.WriteFile(own, []byte(mark), 0o600))
-	check(t, os.Chown(own, testrig.User, testrig.User))
+	file, own := s.claw.Data+"/home/own", s.claw.Seen+"/home/own"
+	check(t, os.WriteFile(file, []byte(mark), 0o600))
+	check(t, os.Chown(file, testrig.User, testrig.User))
 	links := map[string]string{"link": own, "environ": "/proc/self/environ", "parent": "/proc/1/root" + own, "folder": filepath.Dir(own)}
 	for name, target := range links {
 		check(t, os.Symlink(target, filepath.Join(s.Workspace, name)))
 	}
-	token := string(s.canaries["gateway token"])
-	for _, path := range []string{"link", "environ", "parent", "folder/own", own, "../claw/home/own", "/proc/self/environ", "file://" + own,
+	token := string(s.canaries["gateway-token"])
+	for _, path := range []string{"link", "environ", "parent", "folder/own", own, "../state/home/own", "/proc/self/environ", "file://" + own,
 		"/workspace/../proc/self/environ", "~/own"} {
 		_, result := s.do(t, "read", map[string]any{"path": path})
 		if strings.Contains(result, mark) || strings.Contains(result, token) || strings.Contains(result, "OPENCLAW_") {
 			t.Errorf("of %s the model was told %q", path, result)
 		}
 	}
-	for _, path := range []string{"link", "folder/new", own, "../claw/home/new", "~/new"} {
+	for _, path := range []string{"link", "folder/new", own, "../state/home/new", "~/new"} {
 		s.do(t, "write", map[string]any{"path": path, "content": "overwritten"})
-		data, err := os.ReadFile(own)
+		data, err := os.ReadFile(file)
 		if err != nil || string(data) != mark {
 			t.Fatalf("after a write to %s the file holds %q: %v", path, data, err)
 		}
-		if _, err := os.Stat(filepath.Join(s.claw.Dir, "home", "new")); err == nil {
+		if _, err := os.Stat(filepath.Join(s.claw.Data, "home", "new")); err == nil {
 			t.Fatalf("a write to %s made a file outside", path)
 		}
 	}

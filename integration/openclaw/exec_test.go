@@ -3,7 +3,6 @@ package openclaw
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -142,7 +141,7 @@ func TestClientThatLeavesEndsItsCommand(t *testing.T) {
 	request := s.claw.Request("leaves", call.Message(), nil).WithContext(ctx)
 	done := make(chan error)
 	go func() {
-		response, err := http.DefaultClient.Do(request)
+		response, err := client.Do(request)
 		if err == nil {
 			response.Body.Close()
 		}

@@ -10,6 +10,7 @@ package openclaw
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,52 +83,66 @@ func node(dir string) string {
 // OpenClaw is one installation's state and configuration, and its gateway
 // where that runs.
 type OpenClaw struct {
-	t        testing.TB
-	Dir      string // home, state and configuration
-	Token    string // of the gateway
-	Port     int
+	t     testing.TB
+	Dir   string // of all its files, on the host
+	Data  string // what it may write of them, on the host
+	Seen  string // the same directory, as OpenClaw sees it
+	Token string // of the gateway
+	Port  int
+
 	install  string
 	uid, gid uint32
 	groups   []uint32
-	env      []string
-	gateway  *exec.Cmd
+	env      []string // without secrets
+	secrets  []string
+	gateway  gateway
+}
+
+// gateway is a running one.
+type gateway interface {
+	// kill ends it, and nothing else, with SIGKILL.
+	kill(t testing.TB)
+	// ended reports whether it has.
+	ended() bool
+	log(t testing.TB) string
 }
 
 // Options are what a test sets.
 type Options struct {
 	Dir      string // made; passable for the user
+	Seen     string // where its part that can be written is for OpenClaw, if not there
 	UID, GID uint32
 	Groups   []uint32
 	// Config is laid over the configuration that is shipped.
 	Config map[string]any
-	// Env is added to OpenClaw's environment: K=V.
-	Env   []string
-	Token string
+	// Secrets are added to OpenClaw's environment: K=V.
+	Secrets []string
+	Token   string
 }
 
 // New writes a configuration, as root, that the user can read and not write.
 func New(t testing.TB, o Options) *OpenClaw {
 	t.Helper()
-	c := &OpenClaw{t: t, Dir: o.Dir, Token: o.Token, Port: freePort(t), install: Install(t), uid: o.UID, gid: o.GID, groups: o.Groups}
-	for dir, owner := range map[string]uint32{o.Dir: 0, o.Dir + "/home": o.UID, o.Dir + "/state": o.UID, o.Dir + "/tmp": o.UID} {
-		check(t, os.MkdirAll(dir, 0o700))
-		check(t, os.Chown(dir, int(owner), int(o.GID)))
+	c := &OpenClaw{t: t, Dir: o.Dir, Data: o.Dir + "/data", Seen: cmp.Or(o.Seen, o.Dir+"/data"), Token: o.Token, Port: freePort(t),
+		install: Install(t), uid: o.UID, gid: o.GID, groups: o.Groups}
+	check(t, os.MkdirAll(o.Dir, 0o710))
+	check(t, os.Chown(o.Dir, 0, int(o.GID)))
+	for _, dir := range []string{"", "/home", "/state", "/tmp"} {
+		check(t, os.Mkdir(c.Data+dir, 0o700))
+		check(t, os.Chown(c.Data+dir, int(o.UID), int(o.GID)))
 	}
-	check(t, os.Chmod(o.Dir, 0o710))
 	shipped, err := os.ReadFile(filepath.Join(Here(), "openclaw.json"))
 	check(t, err)
 	var config map[string]any
 	check(t, json.Unmarshal(shipped, &config))
 	lay(config, o.Config)
-	lay(config, map[string]any{"gateway": map[string]any{"port": c.Port}})
+	lay(config, map[string]any{"gateway": map[string]any{"port": c.Port}, "logging": map[string]any{"file": c.Seen + "/state/openclaw.log"}})
 	data, err := json.MarshalIndent(config, "", "  ")
 	check(t, err)
 	check(t, os.WriteFile(c.config(), data, 0o640))
 	check(t, os.Chown(c.config(), 0, int(o.GID)))
-	c.env = append([]string{
-		"HOME=" + o.Dir + "/home", "TMPDIR=" + o.Dir + "/tmp", "PATH=/usr/bin:/bin", "LANG=C.UTF-8",
-		"OPENCLAW_STATE_DIR=" + o.Dir + "/state", "OPENCLAW_CONFIG_PATH=" + c.config(), "OPENCLAW_GATEWAY_TOKEN=" + o.Token,
-	}, o.Env...)
+	c.env = []string{"HOME=" + c.Seen + "/home", "TMPDIR=" + c.Seen + "/tmp", "LANG=C.UTF-8", "OPENCLAW_STATE_DIR=" + c.Seen + "/state"}
+	c.secrets = append([]string{"OPENCLAW_GATEWAY_TOKEN=" + o.Token}, o.Secrets...)
 	return c
 }
 
@@ -148,32 +164,65 @@ func (c *OpenClaw) config() string { return c.Dir + "/openclaw.json" }
 // Command prepares a run of OpenClaw's own command line, as its user.
 func (c *OpenClaw) Command(args ...string) *exec.Cmd {
 	cmd := exec.Command(node(c.install), append([]string{filepath.Join(c.install, "node_modules/openclaw/openclaw.mjs")}, args...)...)
-	cmd.Env, cmd.Dir = c.env, c.Dir+"/home"
+	cmd.Env = slices.Concat(c.env, c.secrets, []string{"PATH=/usr/bin:/bin", "OPENCLAW_CONFIG_PATH=" + c.config()})
+	cmd.Dir = c.Data + "/home"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true,
 		Credential: &syscall.Credential{Uid: c.uid, Gid: c.gid, Groups: c.groups}}
 	return cmd
 }
 
-// Start starts the gateway and returns once it answers.
+// process is a gateway that is a process of the host, as its user.
+type process struct {
+	command *exec.Cmd
+	out     string // path
+}
+
+// Start starts the gateway as a process of the host.
 func (c *OpenClaw) Start() {
 	c.t.Helper()
-	log, err := os.OpenFile(c.Dir+"/log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	p := &process{command: c.Command("gateway", "run"), out: c.Dir + "/log"}
+	out, err := os.OpenFile(p.out, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	check(c.t, err)
-	defer log.Close()
-	c.gateway = c.Command("gateway", "run")
-	c.gateway.Stdout, c.gateway.Stderr = log, log
-	check(c.t, c.gateway.Start())
-	deadline := time.Now().Add(2 * time.Minute)
+	defer out.Close()
+	p.command.Stdout, p.command.Stderr = out, out
+	check(c.t, p.command.Start())
+	c.await(p)
+}
+
+func (p *process) kill(t testing.TB) {
+	t.Helper()
+	check(t, p.command.Process.Kill())
+	_ = p.command.Wait()
+}
+
+func (p *process) ended() bool {
+	var status syscall.WaitStatus
+	pid, err := syscall.Wait4(p.command.Process.Pid, &status, syscall.WNOHANG, nil)
+	return err != nil || pid != 0
+}
+
+func (p *process) log(t testing.TB) string {
+	t.Helper()
+	data, err := os.ReadFile(p.out)
+	check(t, err)
+	return string(data)
+}
+
+// await returns once a gateway that was started answers.
+func (c *OpenClaw) await(g gateway) {
+	c.t.Helper()
+	c.gateway = g
+	deadline := time.Now().Add(3 * time.Minute)
 	for !c.healthy() {
-		if time.Now().After(deadline) || c.ended() {
-			c.t.Fatalf("OpenClaw does not answer:\n%s", c.Log())
+		if time.Now().After(deadline) || g.ended() {
+			c.t.Fatalf("OpenClaw does not answer:\n%s", g.log(c.t))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
 func (c *OpenClaw) healthy() bool {
-	response, err := http.Get(c.url("/healthz"))
+	response, err := client.Get(c.url("/healthz"))
 	if err != nil {
 		return false
 	}
@@ -181,11 +230,8 @@ func (c *OpenClaw) healthy() bool {
 	return response.StatusCode == http.StatusOK
 }
 
-func (c *OpenClaw) ended() bool {
-	var info syscall.WaitStatus
-	pid, err := syscall.Wait4(c.gateway.Process.Pid, &info, syscall.WNOHANG, nil)
-	return err != nil || pid != 0
-}
+// client makes a connection for each request, so that none outlives a gateway.
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 func (c *OpenClaw) url(path string) string {
 	return fmt.Sprintf("http://127.0.0.1:%d%s", c.Port, path)
@@ -197,8 +243,7 @@ const Temporary = "/tmp/openclaw"
 // Kill ends the gateway, and nothing else, with SIGKILL.
 func (c *OpenClaw) Kill() {
 	c.t.Helper()
-	check(c.t, c.gateway.Process.Kill())
-	_ = c.gateway.Wait()
+	c.gateway.kill(c.t)
 	c.gateway = nil
 }
 
@@ -207,16 +252,15 @@ func (c *OpenClaw) Running() bool { return c.gateway != nil }
 
 // Log is what the gateway printed.
 func (c *OpenClaw) Log() string {
-	data, err := os.ReadFile(c.Dir + "/log")
-	check(c.t, err)
-	return string(data)
+	c.t.Helper()
+	return c.gateway.log(c.t)
 }
 
 // Ask has somebody who holds the gateway's token, in a session of that name, say
 // something over HTTP, and gives what is answered.
 func (c *OpenClaw) Ask(session, message string) string {
 	c.t.Helper()
-	response, err := http.DefaultClient.Do(c.Request(session, message, nil))
+	response, err := client.Do(c.Request(session, message, nil))
 	check(c.t, err)
 	defer response.Body.Close()
 	data, err := io.ReadAll(response.Body)

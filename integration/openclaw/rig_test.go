@@ -1,12 +1,15 @@
 package openclaw
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -23,16 +26,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// nogroup is the group that a rig's sockets are for.
-const nogroup = 65534
-
-// stage is OpenClaw, creeld and the stand-ins, which all tests share, since
+// stage is OpenClaw as an agent, creeld and the stand-ins, which all tests share, since
 // OpenClaw takes long to start.
 type stage struct {
 	*testrig.Rig
 	claw     *OpenClaw
 	model    *Model
 	telegram *Telegram
+	standIns string // the URL of both
 	// What must never be seen: the gateway's token, the provider's key, the
 	// bot's token, and what commands get.
 	canaries map[string]leakcheck.Canary
@@ -53,7 +54,7 @@ func start(t *testing.T) *stage {
 	s.claw.t = t
 	t.Cleanup(func() { s.claw.t = shared })
 	if !s.claw.Running() {
-		s.claw.Start()
+		s.startAgent()
 	}
 	own := *s
 	own.Rig = s.For(t)
@@ -71,63 +72,71 @@ const credential = "credentials: [{env: DEPLOY_TOKEN, from: 'systemd:deploy'}]\n
 
 func newStage() *stage {
 	s := &stage{model: &Model{}, canaries: map[string]leakcheck.Canary{}}
-	for _, name := range []string{"gateway token", "provider key", "bot token", "deploy token"} {
+	for _, name := range []string{"gateway-token", "provider-key", "bot-token", "deploy"} {
 		s.canaries[name] = leakcheck.NewCanary()
 	}
-	s.telegram = NewTelegram("4242:" + string(s.canaries["bot token"]))
+	s.telegram = NewTelegram("4242:" + string(s.canaries["bot-token"]))
 	credentials, err := os.MkdirTemp("/tmp", "creel-credentials-")
 	check(shared, err)
 	shared.Cleanup(func() { check(shared, os.RemoveAll(credentials)) })
-	check(shared, os.WriteFile(filepath.Join(credentials, "deploy"), []byte(s.canaries["deploy token"]), 0o400))
+	for name, value := range s.canaries {
+		if name == "bot-token" {
+			value = leakcheck.Canary(s.telegram.Token)
+		}
+		check(shared, os.WriteFile(filepath.Join(credentials, name), []byte(value), 0o400))
+	}
 	s.Rig = testrig.Start(shared, testrig.Options{Env: []string{"CREDENTIALS_DIRECTORY=" + credentials}, Policy: credential})
 	// OpenClaw takes a workspace that has become empty for lost.
 	check(shared, os.WriteFile(filepath.Join(s.Workspace, "AGENTS.md"), []byte("Be kind.\n"), 0o644))
-	client := s.CommandAs(testrig.User, testrig.User).Path
-	s.claw = New(shared, Options{
-		Dir: s.Dir + "/claw", UID: testrig.User, GID: testrig.User, Groups: []uint32{nogroup}, Token: string(s.canaries["gateway token"]),
-		Env: []string{"PROVIDER_KEY=" + string(s.canaries["provider key"]), "BOT_TOKEN=" + s.telegram.Token},
-		Config: map[string]any{
-			"gateway": map[string]any{"http": map[string]any{"endpoints": map[string]any{"chatCompletions": map[string]any{"enabled": true}}}},
-			"agents": map[string]any{"defaults": map[string]any{
-				"workspace": s.Workspace, "skipBootstrap": true, "model": map[string]any{"primary": "standin/standin"},
-			}},
-			"logging":  map[string]any{"file": s.Dir + "/claw/state/openclaw.log"},
-			"models":   map[string]any{"providers": map[string]any{"standin": provider(serve(s.model))}},
-			"channels": map[string]any{"telegram": bot(serve(s.telegram))},
-			"plugins": map[string]any{
-				"allow": []any{"creel", "telegram"},
-				"load":  map[string]any{"paths": []any{s.plugin()}},
-				"entries": map[string]any{"creel": map[string]any{"config": map[string]any{
-					"program": client, "socket": s.Dir + "/run/exec.sock",
-				}}},
-			},
-		},
-	})
-	_, err = os.Stat(Temporary)
-	foreign := err == nil
-	shared.Cleanup(func() {
-		if s.claw.Running() {
-			s.claw.Kill()
-		}
-		if !foreign {
-			check(shared, os.RemoveAll(Temporary))
-		}
-	})
+	s.copyPlugin()
+	s.standIns = serve(s)
+	s.claw = New(shared, Options{Dir: s.Dir + "/claw", Seen: "/state", UID: testrig.User, GID: testrig.User, Token: string(s.canaries["gateway-token"]),
+		Config: s.config("/workspace", "/plugin", map[string]any{"program": "/creel/creel"})})
 	return s
+}
+
+// copyPlugin makes a copy that is OpenClaw's user's: it loads none of a stranger,
+// which root is in a user namespace of its own.
+func (s *stage) copyPlugin() {
+	dir := s.Dir + "/plugin"
+	check(shared, os.CopyFS(dir, os.DirFS(filepath.Join(Here(), "plugin"))))
+	check(shared, os.Chmod(dir, 0o755))
+	check(shared, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return cmp.Or(err, os.Chown(path, testrig.User, testrig.User))
+	}))
+}
+
+// config is laid over what is shipped: the stand-ins, and where things are.
+func (s *stage) config(workspace, plugin string, creel map[string]any) map[string]any {
+	return map[string]any{
+		"gateway": map[string]any{"http": map[string]any{"endpoints": map[string]any{"chatCompletions": map[string]any{"enabled": true}}}},
+		"agents": map[string]any{"defaults": map[string]any{
+			"workspace": workspace, "skipBootstrap": true, "model": map[string]any{"primary": "standin/standin"},
+		}},
+		"models":   map[string]any{"providers": map[string]any{"standin": provider(s.standIns)}},
+		"channels": map[string]any{"telegram": bot(s.standIns)},
+		"plugins": map[string]any{
+			"allow":   []any{"creel", "telegram"},
+			"load":    map[string]any{"paths": []any{plugin}},
+			"entries": map[string]any{"creel": map[string]any{"config": creel}},
+		},
+	}
+}
+
+// ServeHTTP implements http.Handler: both stand-ins are at one address, since
+// OpenClaw reaches one of the host.
+func (s *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/bot") {
+		s.telegram.ServeHTTP(w, r)
+		return
+	}
+	s.model.ServeHTTP(w, r)
 }
 
 // usual puts the policy in force that most tests use.
 func (s *stage) usual() {
 	s.WritePolicy("exec-default", s.PolicyText("exec-default", credential))
 	s.Reload()
-}
-
-// plugin copies the plugin to where OpenClaw's user can read it.
-func (s *stage) plugin() string {
-	dir := s.Dir + "/plugin"
-	check(shared, os.CopyFS(dir, os.DirFS(filepath.Join(Here(), "plugin"))))
-	check(shared, os.Chmod(dir, 0o755))
-	return dir
 }
 
 // serve starts a stand-in and gives its URL.

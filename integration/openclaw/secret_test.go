@@ -63,7 +63,7 @@ func TestSecretsAreInNothingThatIsKeptOrSent(t *testing.T) {
 	}
 	s.say(t, listed, listed, NewCall("exec", sh("%s", script)))
 	check(t, os.Remove(filepath.Join(s.Workspace, "control")))
-	if !s.model.Authorized("Bearer " + string(s.canaries["provider key"])) {
+	if !s.model.Authorized("Bearer " + string(s.canaries["provider-key"])) {
 		t.Error("control: the provider was not sent its key")
 	}
 	controls := map[string]bool{}
@@ -74,7 +74,7 @@ func TestSecretsAreInNothingThatIsKeptOrSent(t *testing.T) {
 			}
 		}
 		if len(holds(data, control)) > 0 {
-			place, _, _ := strings.Cut(strings.TrimPrefix(where, "/claw/"), "/")
+			place, _, _ := strings.Cut(strings.TrimPrefix(where, "/claw/data/"), "/")
 			controls[place] = true
 		}
 	}

@@ -2,7 +2,6 @@ package openclaw
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -155,7 +154,7 @@ func TestNoIdentityIsNoSender(t *testing.T) {
 			for key, value := range claim.headers {
 				request.Header.Set(key, value)
 			}
-			response, err := http.DefaultClient.Do(request)
+			response, err := client.Do(request)
 			check(t, err)
 			response.Body.Close()
 			told, _ := s.model.Result(call)

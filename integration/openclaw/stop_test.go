@@ -1,21 +1,97 @@
 package openclaw
 
 import (
-	"net/http"
+	"fmt"
+	"os"
+	"strings"
 	"testing"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
 )
+
+// TestOpenClawIsConfinedAndComesBack looks at OpenClaw's own process as the
+// kernel sees it, and kills that.
+func TestOpenClawIsConfinedAndComesBack(t *testing.T) {
+	s := start(t)
+	a := s.claw.gateway.(*agent)
+	before := a.row()
+	pid := a.pid(t)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	check(t, err)
+	user := fmt.Sprintf("%d\t%[1]d\t%[1]d\t%[1]d", testrig.User)
+	for _, want := range []string{"Uid:\t" + user, "Gid:\t" + user, "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"} {
+		if !strings.Contains(string(status), want+"\n") {
+			t.Errorf("of OpenClaw's process the kernel does not say %q:\n%s", want, status)
+		}
+	}
+	for _, namespace := range []string{"user", "pid", "mnt", "net", "ipc", "uts"} {
+		its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, namespace))
+		check(t, err)
+		own, err := os.Readlink("/proc/self/ns/" + namespace)
+		check(t, err)
+		if its == own {
+			t.Errorf("its %s namespace is the host's", namespace)
+		}
+	}
+	for _, one := range s.List() {
+		if one.ID == before.Sandbox && len(one.Weaker) > 0 {
+			t.Errorf("it is weaker than it could be: %v", one.Weaker)
+		}
+	}
+	s.claw.Kill()
+	s.startAgent()
+	if after := a.row(); after.Sandbox == before.Sandbox || after.Restarts != before.Restarts+1 {
+		t.Errorf("it was %+v and is %+v", before, after)
+	}
+	if _, result := s.do(t, "exec", sh("echo back")); !strings.Contains(result, "back") {
+		t.Errorf("after that the model was told %q", result)
+	}
+}
 
 // TestKilledOpenClawLeavesNoSandbox kills it amid a command that it waits for
 // and one in the background, which both resist.
 func TestKilledOpenClawLeavesNoSandbox(t *testing.T) {
 	s := start(t)
+	t.Run("in a sandbox of its own", s.killAmidCommands)
+	t.Run("as a process of the host", func(t *testing.T) { s.onTheHost(t).killAmidCommands(t) })
+}
+
+// nogroup is the group that a rig's sockets are for.
+const nogroup = 65534
+
+// onTheHost is the stage with another OpenClaw, a process without privilege.
+func (s *stage) onTheHost(t *testing.T) *stage {
+	t.Helper()
+	creel := map[string]any{"program": s.Dir + "/bin/creel", "socket": s.Dir + "/run/exec.sock"}
+	config := s.config(s.Workspace, s.Dir+"/plugin", creel)
+	delete(config, "channels") // a bot has one reader
+	host := *s
+	host.claw = New(t, Options{
+		Dir: s.Dir + "/host", UID: testrig.User, GID: testrig.User, Groups: []uint32{nogroup}, Token: s.claw.Token,
+		Secrets: []string{"PROVIDER_KEY=" + string(s.canaries["provider-key"])},
+		Config:  config,
+	})
+	_, err := os.Stat(Temporary)
+	if foreign := err == nil; !foreign {
+		t.Cleanup(func() { check(t, os.RemoveAll(Temporary)) })
+	}
+	host.claw.Start()
+	t.Cleanup(func() {
+		if host.claw.Running() {
+			host.claw.Kill()
+		}
+	})
+	return &host
+}
+
+func (s *stage) killAmidCommands(t *testing.T) {
 	const stubborn = "trap '' TERM HUP INT; setsid sh -c 'while :; do sleep 1; done' & while :; do sleep 1; done"
 	background, _ := s.background(t, "killed", stubborn)
 	waited := NewCall("exec", sh(stubborn))
 	request := s.claw.Request("waits", waited.Message(), nil)
 	done := make(chan error)
 	go func() {
-		response, err := http.DefaultClient.Do(request)
+		response, err := client.Do(request)
 		if err == nil {
 			response.Body.Close()
 		}
