@@ -65,6 +65,8 @@ type Policy struct {
 	Limits        Limits
 	Logs          Logs
 	Pool          Pool
+	Scope         Scope
+	Session       Session // of no effect without ScopeSession
 	// Hygiene is nil when nothing is searched for credentials.
 	Hygiene *Hygiene
 	Callers Callers // none of an Agent: nobody runs commands in it

@@ -62,6 +62,12 @@ var concerns = []concern{
 		weaker:  "network.egress",
 	},
 	{
+		where:   func(p *Policy, _ time.Time) []string { return when(p.Scope == ScopeSession, "scope") },
+		message: "a command finds in /tmp, which is its home, what earlier ones of its session left there, and they may still run",
+		hint:    "leave the key out where commands need nothing of one another but the workspace",
+		weaker:  "scope: session",
+	},
+	{
 		where: func(p *Policy, _ time.Time) []string {
 			return when(p.Limits.Timeout == 0 && p.Kind != KindAgent, "limits.timeout")
 		},

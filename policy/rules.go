@@ -21,6 +21,7 @@ var rules = []rule{
 	prefetchHasABound,
 	pathIsPrefetchedAsAWhole,
 	dockerSharesTheUserNamespace,
+	sessionsAreMadeWhenTheyAreNeeded,
 	hygieneSearchesSomething,
 	findingsAreAllowedOnce,
 	mountsAreOfTheKind,

@@ -61,6 +61,7 @@ func TestDefaultsAreWhatTheDocumentsSay(t *testing.T) {
 		ReviewBy: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC),
 		Root:     Root{Host: true}, User: "openclaw", Workdir: "/",
 		Tmp: Tmp{Size: 64 << 20, Inodes: 10000}, Seccomp: "default", UserNamespace: UserNamespaceRequired,
+		Scope: ScopeCommand, Session: Session{Idle: 10 * time.Minute, MaxAge: 8 * time.Hour, Most: 8},
 		Limits:  Limits{Memory: 512 << 20, MilliCPU: 1000, Pids: 128, NoFile: 1024, Timeout: 5 * time.Minute},
 		Callers: Callers{Users: []string{"openclaw"}},
 	}

@@ -16,13 +16,15 @@ type sandbox struct {
 	session  *initproto.Init
 	files    unix.Rlimit // RLIMIT_NOFILE, the soft one the command's
 	child    child
+	linger   bool      // the sandbox outlives the command
 	terminal *terminal // nil without one
 
 	started int // eventfd(2), written to when the command runs: control waits for it
 }
 
-// runInit is PID 1. It returns when the command's end is reported, or when
-// there will be no command; its return ends the sandbox.
+// runInit is PID 1. It returns when the command's end is reported and nothing
+// is to outlive it, or when there will be no command; its return ends the
+// sandbox.
 func runInit() error {
 	s := &sandbox{session: initproto.NewInit(controlFD)}
 	err := s.run()
@@ -106,6 +108,7 @@ func (s *sandbox) employ() error {
 	if err := makeBlocking(frame.FDs); err != nil {
 		return fail(initproto.StepStdio, err)
 	}
+	s.linger = job.Linger
 	stdio := frame.FDs
 	if job.TTY {
 		if s.terminal, stdio, err = openTerminal(job.Rows, job.Cols, frame.FDs); err != nil {

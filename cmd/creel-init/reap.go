@@ -31,7 +31,11 @@ func (s *sandbox) reap() error {
 	} else {
 		exit.Code = status.ExitStatus()
 	}
-	return s.session.Exit(exit)
+	if err := s.session.Exit(exit); err != nil || !s.linger {
+		return err
+	}
+	reapAll() // until then creeld ends the sandbox, or it ends by itself
+	return nil
 }
 
 // waitFor reaps until pid is among the reaped.
@@ -48,6 +52,11 @@ func waitFor(pid int) (status unix.WaitStatus, usage unix.Rusage, err error) {
 // none is left. One kill is enough: a fork that it interrupts does not happen.
 func killTheRest() {
 	unix.Kill(-1, unix.SIGKILL)
+	reapAll()
+}
+
+// reapAll waits until no other process is left in the PID namespace.
+func reapAll() {
 	for {
 		if _, err := unix.Wait4(-1, nil, unix.WALL, nil); err != nil && err != unix.EINTR {
 			return // ECHILD

@@ -31,7 +31,7 @@ func newExecCommand() *cli.Command {
 			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "pass stdin on"},
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "run on a terminal made inside the sandbox"},
 			&cli.DurationFlag{Name: "timeout", Usage: "end it after `DURATION`, such as 90s; the policy's own limit still holds"},
-			&cli.StringFlag{Name: "session", Usage: "`NAME` that ps and the receipt show"},
+			&cli.StringFlag{Name: "session", Usage: "`NAME` that ps shows; with 'scope: session' of the policy, whose commands share /tmp"},
 			&cli.StringFlag{Name: "sender", Usage: "for whom it runs, `PLATFORM:ID`; the policy may list who that can be"},
 			&cli.StringFlag{Name: "channel", Usage: "from where it was asked for, `PLATFORM:ID`; the policy may list where that can be"},
 			&cli.StringFlag{Name: "call", Usage: "`ID` of the agent's call, that ps and the journal show"},
@@ -154,6 +154,8 @@ func ended(result *api.Result) error {
 	case api.ReasonTokenEnded:
 		told.Message = "the command was ended with the token it was started with"
 		told.Hint = "it was revoked or replaced, or has expired: `sudo creel token ls` on the host"
+	case api.ReasonSessionEnded:
+		told.Message, told.Hint = "the command was ended with its session", explain+"; a session ends by its age, and when its policy changes"
 	case api.ReasonOOM:
 		told.Message, told.Hint = "the command was ended: it used more memory than its policy allows", explain
 	case api.ReasonLost:

@@ -80,7 +80,7 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 	searcher := hygiene.NewSearcher(filepath.Join(filepath.Dir(cfg.InitPath), "creel-check"), filepath.Join(cfg.StateDir, "hygiene"), ring.Key())
 	d.onClose(searcher.Close)
 	d.supervisor, err = supervisor.New(ctx, supervisor.Config{
-		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, Secrets: secrets, Tokens: tokens, Hygiene: searcher, Keyring: ring, InitPath: cfg.InitPath,
+		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, Secrets: secrets, Tokens: tokens, Stage: stage, Hygiene: searcher, Keyring: ring, InitPath: cfg.InitPath,
 		Load: loader(configPath, cfg), Listen: d.listenForAgent, Log: log,
 	})
 	if err != nil {

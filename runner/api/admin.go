@@ -6,7 +6,7 @@ import "time"
 type Sandbox struct {
 	ID        string    `json:"id"`
 	Policy    string    `json:"policy"`
-	State     string    `json:"state"` // creating, warm, running, ending, orphan, ended; of an agent as there
+	State     string    `json:"state"` // creating, warm, running, background, ending, orphan, ended; of an agent as there
 	Command   string    `json:"command,omitempty"`
 	Caller    string    `json:"caller,omitempty"` // user name or uid, or token:NAME
 	Session   string    `json:"session,omitempty"`

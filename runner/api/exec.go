@@ -60,7 +60,8 @@ const (
 	ReasonExpired       = "credential-expired" // its credential ended before it did
 	ReasonKilled        = "killed"
 	ReasonCallerGone    = "caller-gone"
-	ReasonTokenEnded    = "token-ended" // the caller's token was revoked or replaced, or has expired
+	ReasonTokenEnded    = "token-ended"   // the caller's token was revoked or replaced, or has expired
+	ReasonSessionEnded  = "session-ended" // with its session, by its age or by who was its caller
 	ReasonOOM           = "oom"
 	ReasonLost          = "lost" // ended from outside: by neither the command nor creel
 	ReasonNotFound      = "not-found"

@@ -38,6 +38,9 @@ type Request struct {
 	Policy *policy.Policy
 	Who    rootfs.Identity
 	Root   *Root // of this engine and policy
+	// Tmp is the /tmp that it shares with other sandboxes of a session; nil: it
+	// gets its own. An engine refuses in Prepare what needs one it cannot give.
+	Tmp *rootfs.Tmp
 }
 
 // Sandbox is a container in which creel-init is running and waits.

@@ -118,7 +118,8 @@ func TestForgedJobsAreRefused(t *testing.T) {
 		t.Fatalf("the control: %+v, %v", job, err)
 	}
 	for name, body := range map[string]string{
-		"unknown flag":      "02" + head[2:] + argv + env,
+		"unknown flag":      "04" + head[2:] + argv + env,
+		"tty that lingers":  "03" + head[2:] + argv + env,
 		"size without tty":  "00" + "00010001" + head[10:] + argv + env,
 		"no argv":           head + env + env,
 		"count too large":   head + "0000000200000003736800" + env,

@@ -9,8 +9,9 @@ import (
 // drawing; called, or answered, anywhere else it gives a Violation. Exit and
 // Fail may be called from another goroutine than the rest.
 type Init struct {
-	conn *Conn
-	tty  bool
+	conn   *Conn
+	tty    bool
+	linger bool
 
 	mu    sync.Mutex
 	state initState
@@ -26,6 +27,7 @@ const (
 	initReady               // Ready sent, Job awaited
 	initEmployed            // Job received: there is never another
 	initRunning             // Started sent
+	initLingering           // Exit sent of a job that lingers: nothing but the end is awaited
 	initOver                // Exit or Failed sent, or the session failed
 )
 
@@ -108,7 +110,7 @@ func (i *Init) Job() (Job, Frame, error) {
 		clear(f.Body)
 		return Job{}, Frame{}, i.over(err)
 	}
-	i.tty = job.TTY
+	i.tty, i.linger = job.TTY, job.Linger
 	return job, f, nil
 }
 
@@ -121,9 +123,11 @@ func (i *Init) Started() error {
 }
 
 // Control waits for the next Signal or Resize of a running command: exactly
-// one of the two is not nil. A Resize without a terminal is refused.
+// one of the two is not nil. A Resize without a terminal is refused. After the
+// Exit of a job that lingers it waits for the end of the session all the same;
+// what was sent before it came is for a command that is no more.
 func (i *Init) Control() (*Signal, *Resize, error) {
-	if err := i.move(initRunning, initRunning); err != nil {
+	if err := i.move(initRunning, initRunning); err != nil && i.move(initLingering, initLingering) != nil {
 		return nil, nil, err
 	}
 	wants := []Want{{Type: TypeSignal}, {Type: TypeResize}}
@@ -151,6 +155,9 @@ func (i *Init) Exit(e Exit) error {
 		return ErrOrder
 	}
 	i.state = initOver
+	if i.linger {
+		i.state = initLingering
+	}
 	return i.conn.Send(Frame{Type: TypeExit, Body: e.Encode()})
 }
 

@@ -21,6 +21,9 @@
 //	  ─── Signal, Resize ─────────────────────►   any number
 //	  ◄── Exit{code, signal, rusage} ──────────   the last frame
 //
+// With a Job that lingers the socket stays open after that, without a frame in
+// either direction, for as long as the sandbox.
+//
 // A frame is a header of five bytes, then its body:
 //
 //	0      1      2      3      4      5
@@ -34,7 +37,7 @@ package initproto
 // Version is the one version of the protocol this package speaks. Both ends
 // are installed together, so there is nothing to negotiate: a mismatch ends
 // the session.
-const Version = 2
+const Version = 3
 
 // The bounds on what the other end can make this one hold.
 const (

@@ -14,6 +14,9 @@ type Job struct {
 	// are zero.
 	TTY        bool
 	Rows, Cols uint16
+	// Linger leaves what the command started running when it has ended, until
+	// none of that is left or the session is closed.
+	Linger bool
 	// Filter is an array of struct sock_filter in the machine's own byte
 	// order (seccomp(2)); empty means no second filter.
 	Filter []byte
@@ -26,7 +29,10 @@ type Job struct {
 // where argv and env are each a count (32 bit), a size in bytes (32 bit) and
 // that many bytes: the strings, each with the NUL that execve(2) wants. A NUL
 // inside a string can therefore not even be expressed.
-const jobFlagTTY = 1
+const (
+	jobFlagTTY    = 1
+	jobFlagLinger = 2
+)
 
 // Encode gives the body of the frame, or ErrJob. The body holds the command's
 // secrets: clear it once it is sent.
@@ -54,7 +60,10 @@ func (j Job) size() (int, error) {
 func (j Job) append(body []byte) []byte {
 	var flags byte
 	if j.TTY {
-		flags = jobFlagTTY
+		flags |= jobFlagTTY
+	}
+	if j.Linger {
+		flags |= jobFlagLinger
 	}
 	body = append(body, flags)
 	body = be.AppendUint16(be.AppendUint16(body, j.Rows), j.Cols)
@@ -68,8 +77,8 @@ func (j Job) append(body []byte) []byte {
 func DecodeJob(body []byte) (Job, error) {
 	r := reader{rest: body}
 	flags := r.uint8()
-	r.require(flags&^jobFlagTTY == 0)
-	j := Job{TTY: flags&jobFlagTTY != 0, Rows: r.uint16(), Cols: r.uint16()}
+	r.require(flags&^(jobFlagTTY|jobFlagLinger) == 0)
+	j := Job{TTY: flags&jobFlagTTY != 0, Linger: flags&jobFlagLinger != 0, Rows: r.uint16(), Cols: r.uint16()}
 	j.Cwd = string(r.bytes(int(r.uint32())))
 	j.Filter = r.bytes(int(r.uint32()))
 	j.Argv = r.strings()
@@ -86,7 +95,8 @@ func (j Job) valid() bool {
 		validStrings(j.Argv) && validStrings(j.Env) &&
 		len(j.Cwd) >= 1 && len(j.Cwd) <= MaxCwd && j.Cwd[0] == '/' && !hasNUL([]byte(j.Cwd)) &&
 		len(j.Filter)%FilterInstruction == 0 && len(j.Filter) <= MaxFilter*FilterInstruction &&
-		(j.TTY || j.Rows == 0 && j.Cols == 0)
+		(j.TTY || j.Rows == 0 && j.Cols == 0) &&
+		!(j.TTY && j.Linger) // a terminal ends with its command
 }
 
 func validStrings(list [][]byte) bool {

@@ -28,9 +28,10 @@ type Supervisor struct {
 	sock Socket
 	conn *Conn
 
-	mu    sync.Mutex
-	state supervisorState
-	tty   bool
+	mu     sync.Mutex
+	state  supervisorState
+	tty    bool
+	linger bool // the sandbox outlives its command
 
 	sending sync.Mutex // one frame at a time
 }
@@ -204,7 +205,7 @@ func (s *Supervisor) Start(ctx context.Context, job Job, stdio [3]syscall.Conn) 
 		return err
 	}
 	s.mu.Lock()
-	s.tty = job.TTY
+	s.tty, s.linger = job.TTY, job.Linger
 	s.mu.Unlock()
 	unbound := s.bound(ctx)
 	err = s.conn.sendWhole(frame, fds)
@@ -272,7 +273,8 @@ func numbers(stdio [3]syscall.Conn) ([]int, error) {
 
 // Wait waits for the command's end, without a time limit: Close ends it. The
 // error is ErrGone when the sandbox ended without a report, as it does when
-// it is killed as a whole.
+// it is killed as a whole. Once a job that lingers has ended without one, the
+// session is over but for Close, which ends the sandbox.
 func (s *Supervisor) Wait() (Exit, error) {
 	if err := s.move(supervisorRunning, supervisorWaiting); err != nil {
 		return Exit{}, err
@@ -285,7 +287,13 @@ func (s *Supervisor) Wait() (Exit, error) {
 	if err != nil {
 		return Exit{}, s.fail(context.Background(), err)
 	}
-	s.Close() // the last frame was received: there is nothing a failed close could lose
+	s.mu.Lock()
+	linger := s.linger && s.state == supervisorWaiting
+	s.state = supervisorOver
+	s.mu.Unlock()
+	if !linger {
+		s.Close() // the last frame was received: there is nothing a failed close could lose
+	}
 	return exit, nil
 }
 

@@ -21,6 +21,7 @@ type Subject struct {
 	Policy *policy.Policy
 	Who    rootfs.Identity
 	Root   rootfs.View
+	Tmp    *rootfs.Tmp // shared with other sandboxes; nil: it has its own
 	Group  cgroup.Group
 }
 
@@ -98,6 +99,11 @@ func Predict(s Subject) (Prediction, error) {
 	}
 	p.rootMounts(s)
 	p.kernelMounts(s.Policy)
+	if s.Tmp != nil {
+		tmp := p.Mounts["/tmp"] // with the same bounds, and no other session's
+		tmp.Own, tmp.Dev, tmp.Ino = false, s.Tmp.Dev, s.Tmp.Ino
+		p.Mounts["/tmp"] = tmp
+	}
 	if err := p.countFilters(); err != nil {
 		return p, err
 	}

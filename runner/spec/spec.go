@@ -64,6 +64,8 @@ type Input struct {
 	Init string
 	// Seccomp is the floor filter, the same for every policy.
 	Seccomp *specs.LinuxSeccomp
+	// Tmp is the directory that becomes /tmp; empty, the sandbox gets its own.
+	Tmp string
 	// InitFiles is the limit of open files that creel-init gets, where that is
 	// more than the command's. The kernel holds a sender's limit against the
 	// descriptors that all processes of its user have in messages nobody has
@@ -107,7 +109,7 @@ func Build(in Input) *specs.Spec {
 			Rlimits:         rlimits(in.Policy.Limits, in.InitFiles),
 			OOMScoreAdj:     &oomScoreAdj,
 		},
-		Mounts: mounts(in.Policy),
+		Mounts: mounts(in.Policy, in.Tmp),
 		Linux:  linux(in),
 	}
 }
@@ -138,7 +140,7 @@ func rlimits(l policy.Limits, initFiles uint64) []specs.POSIXRlimit {
 
 // mounts are the sandbox's own file systems. Declared mounts are not here:
 // they are in the root tree already, mounted by descriptor.
-func mounts(p *policy.Policy) []specs.Mount {
+func mounts(p *policy.Policy, tmp string) []specs.Mount {
 	return []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs",
@@ -147,10 +149,17 @@ func mounts(p *policy.Policy) []specs.Mount {
 			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
 		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm",
 			Options: []string{"nosuid", "noexec", "nodev", "mode=1777", fmt.Sprintf("size=%d", ShmSize)}},
-		{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs",
-			Options: []string{"nosuid", "nodev", "mode=1777",
-				fmt.Sprintf("size=%d", p.Tmp.Size), fmt.Sprintf("nr_inodes=%d", p.Tmp.Inodes)}},
+		tmpMount(p, tmp),
 	}
+}
+
+func tmpMount(p *policy.Policy, shared string) specs.Mount {
+	if shared != "" {
+		return specs.Mount{Destination: "/tmp", Type: "bind", Source: shared, Options: []string{"bind", "rprivate", "nosuid", "nodev"}}
+	}
+	return specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs",
+		Options: []string{"nosuid", "nodev", "mode=1777",
+			fmt.Sprintf("size=%d", p.Tmp.Size), fmt.Sprintf("nr_inodes=%d", p.Tmp.Inodes)}}
 }
 
 func linux(in Input) *specs.Linux {

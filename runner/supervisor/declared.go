@@ -92,6 +92,7 @@ func (s *Supervisor) Reload() error {
 	s.declared.Store(declared)
 	s.notice.Store(nil)
 	s.reviewSecrets()
+	s.reviewSessions()
 	s.stock()
 	s.declareAgents()
 	s.lookForRotations(context.Background())

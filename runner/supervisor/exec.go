@@ -42,7 +42,7 @@ func (s *Supervisor) run(ctx context.Context, inv *invocation, err error, peer s
 		s.cfg.Log.WithField("caller", s.callerOf(peer)).WithError(err).Info("refused an invocation")
 		return nil, err
 	}
-	defer func() { go s.end(inv) }()
+	defer func() { go s.finish(inv) }()
 
 	var exit initproto.Exit
 	switch err = s.launch(ctx, inv); {
@@ -59,14 +59,14 @@ func (s *Supervisor) run(ctx context.Context, inv *invocation, err error, peer s
 }
 
 // conclude sees a command that has ended, or is to, to the end of its last
-// process and of its output, for which a caller waits until it is gone.
+// process, unless those are to outlive it, and of its output, for which a caller
+// waits until it is gone.
 func (s *Supervisor) conclude(inv *invocation, exit initproto.Exit, err error, gone <-chan struct{}) *api.Result {
-	inv.setState("ending")
-	// The init's end is the end of every process in the sandbox, and so of
-	// every writer to its pipes.
-	inv.stop(api.ReasonExited)
-	if err := pidfd.Wait(inv.sandbox.Pidfd); err != nil {
-		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Error("waiting for the init failed")
+	if inv.outlived = err == nil && inv.lingers() && inv.stopped() == ""; inv.outlived {
+		inv.setState(stateBackground)
+		inv.output.cut()
+	} else {
+		s.stopExited(inv)
 	}
 	inv.output.drain(gone, inv.abandoned)
 	result := s.result(inv, exit, err)
@@ -81,6 +81,17 @@ func (s *Supervisor) conclude(inv *invocation, exit initproto.Exit, err error, g
 		s.logOf(inv).WithFields(logrus.Fields{"reason": result.Reason, "exit": result.ExitCode}).Info(what)
 	}
 	return result
+}
+
+// stopExited ends what is left of a sandbox whose command has ended. The init's
+// end is the end of every process in the sandbox, and so of every writer to its
+// pipes.
+func (s *Supervisor) stopExited(inv *invocation) {
+	inv.setState("ending")
+	inv.stop(api.ReasonExited)
+	if err := pidfd.Wait(inv.sandbox.Pidfd); err != nil {
+		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Error("waiting for the init failed")
+	}
 }
 
 // end tells the log of an invocation and takes away what is left of it.
@@ -212,7 +223,7 @@ func (s *Supervisor) result(inv *invocation, exit initproto.Exit, err error) *ap
 	switch stopped := inv.stopped(); {
 	case stopped == api.ReasonTimeout:
 		r.Reason, r.ExitCode, r.Signal = stopped, api.ExitTimeout, int(unix.SIGKILL)
-	case stopped != api.ReasonExited:
+	case stopped != "" && stopped != api.ReasonExited:
 		r.Reason, r.ExitCode, r.Signal = stopped, api.ExitSignal+int(unix.SIGKILL), int(unix.SIGKILL)
 	case err == nil && exit.Signal == 0:
 		r.Reason, r.ExitCode = api.ReasonExited, exit.Code

@@ -111,6 +111,7 @@ type rig struct {
 	workspace string
 	log       *lockedBuffer
 	oci       engine.Engine
+	stage     *rootfs.Stage
 	// load is what the next Reload, and New, gets.
 	load func() (*Declared, error)
 }
@@ -143,6 +144,7 @@ func newRig(t *testing.T, o options) *rig {
 	if o.wrap != nil {
 		r.oci = o.wrap(r.oci)
 	}
+	cfg.Stage = r.stage
 	cfg.Engines = map[policy.Engine]engine.Engine{policy.EngineOCI: r.oci}
 	r.Supervisor, err = New(t.Context(), cfg)
 	check(t, err)
@@ -172,6 +174,7 @@ func (r *rig) engine(o options) (*cgroup.Hierarchy, engine.Engine) {
 	stage, err := rootfs.NewStage(r.dir+"/run/roots", images)
 	check(t, err)
 	t.Cleanup(func() { check(t, stage.Close()) })
+	r.stage = stage
 	e, err := oci.New(oci.Config{Runtime: runtime, StateDir: r.dir + "/run", Cgroups: groups, Seccomp: floor, Lock: lock,
 		Stage: stage, InitPath: initBinary})
 	check(t, err)

@@ -29,11 +29,11 @@ func (s *Supervisor) Inspect(_ context.Context, id string) (*api.InspectReply, e
 	}
 	reply.Steps = slices.Clone(inv.timings)
 	inv.mu.Unlock()
-	if !inv.inState(stateRunning, stateWarm) {
+	if !inv.inState(stateRunning, stateWarm, stateBackground) {
 		return reply, nil
 	}
 	got, err := posture.Read(inv.sandbox.Pid, inv.sandbox.Group)
-	if !inv.inState(stateRunning, stateWarm) {
+	if !inv.inState(stateRunning, stateWarm, stateBackground) {
 		return reply, nil // it was reaped, perhaps before it was read
 	}
 	if err != nil {

@@ -56,6 +56,8 @@ type invocation struct {
 	prefetch  *prefetch      // what waits with a sandbox of the pool; nil for none
 	output    *output
 	logs      *tail
+	shared    *session // nil where it shares nothing
+	outlived  bool     // the command has ended, and its sandbox goes on
 	mu        sync.Mutex
 	state     string
 	timings   []string

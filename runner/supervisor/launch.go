@@ -30,7 +30,8 @@ type step struct {
 }
 
 // launchSteps in their order, which matters:
-// the root is opened before anything is made from it; creel-init is greeted
+// the root is opened, and the session joined, before anything is made from them;
+// creel-init is greeted
 // before its posture is read, since it makes its listeners then;
 // the posture holds before any credential is fetched, so that a weaker
 // sandbox never costs a secret; workspaces are searched before too, and as
@@ -38,6 +39,7 @@ type step struct {
 // command, is last.
 var launchSteps = []step{
 	{"open root", true, (*Supervisor).openRoot, (*Supervisor).closeRoot},
+	{"join session", true, (*Supervisor).joinSession, (*Supervisor).leaveSession},
 	{"create sandbox", true, (*Supervisor).createSandbox, (*Supervisor).removeSandbox},
 	{"greet init", true, (*Supervisor).greetInit, (*Supervisor).dismissInit},
 	{"compare posture", true, (*Supervisor).comparePosture, nil},
@@ -111,7 +113,27 @@ func (s *Supervisor) runSteps(ctx context.Context, inv *invocation, ahead bool) 
 // unwind undoes the steps that were done, last first. An undo that fails
 // does not keep the others from running.
 func (s *Supervisor) unwind(inv *invocation) {
-	for _, step := range slices.Backward(inv.done) {
+	s.undo(inv, inv.done)
+	inv.done = nil
+}
+
+// unwindCommand undoes the steps that were for the command, and none of those
+// that its sandbox still needs.
+func (s *Supervisor) unwindCommand(inv *invocation) {
+	var ahead, others []step
+	for _, step := range inv.done {
+		if step.ahead {
+			ahead = append(ahead, step)
+		} else {
+			others = append(others, step)
+		}
+	}
+	s.undo(inv, others)
+	inv.done = ahead
+}
+
+func (s *Supervisor) undo(inv *invocation, steps []step) {
+	for _, step := range slices.Backward(steps) {
 		if step.undo == nil {
 			continue
 		}
@@ -120,7 +142,6 @@ func (s *Supervisor) unwind(inv *invocation) {
 				WithError(err).Error("undo of a launch step failed")
 		}
 	}
-	inv.done = nil
 }
 
 // launchError says in which step a launch failed.

@@ -34,12 +34,17 @@ type output struct {
 	limited bool
 	exceed  func()
 	copies  sync.WaitGroup
+	// cuttable says that the streams can be ended while something still holds
+	// them, and sources are what they are read from then.
+	cuttable bool
+	isCut    atomic.Bool
+	sources  []*os.File
 	// callers are the caller's ends, closed when their stream is done.
 	callers []*os.File
 }
 
 func (s *Supervisor) connectOutput(_ context.Context, inv *invocation) (err error) {
-	out := &output{limited: inv.policy.Limits.Output > 0, exceed: func() { inv.stop(api.ReasonOutputLimit) }}
+	out := &output{limited: inv.policy.Limits.Output > 0, exceed: func() { inv.stop(api.ReasonOutputLimit) }, cuttable: inv.lingers()}
 	out.left.Store(inv.policy.Limits.Output)
 	out.stdio = [3]*os.File{inv.stdio.In, inv.stdio.Out, inv.stdio.Err}
 	inv.output = out
@@ -48,7 +53,7 @@ func (s *Supervisor) connectOutput(_ context.Context, inv *invocation) (err erro
 			out.close()
 		}
 	}()
-	if out.limited || inv.policy.Logs.Keep > 0 || len(inv.secrets) > 0 || inv.agent != nil {
+	if out.limited || out.cuttable || inv.policy.Logs.Keep > 0 || len(inv.secrets) > 0 || inv.agent != nil {
 		out.matcher, err = credential.NewMatcher(inv.secrets)
 		registers.Clear()
 		if err != nil {
@@ -117,6 +122,7 @@ func (o *output) stream(inv *invocation, name string, caller *os.File) (*os.File
 		caller.Close() // so that closing the one opened anew is the end of the stream
 		o.callers = append(o.callers, to)
 	}
+	o.sources = append(o.sources, from)
 	o.copies.Add(1)
 	go o.move(from, to, name, inv, buffer)
 	return command, nil
@@ -199,11 +205,15 @@ func (o *output) move(from, to *os.File, name string, inv *invocation, buffer *l
 // copy ends when the command has closed its end, the limit is reached, or
 // the caller has closed its own: then the command's next write fails as it
 // would in a pipeline.
-func (o *output) copy(to io.Writer, from io.Reader) {
+func (o *output) copy(to io.Writer, from *os.File) {
 	_, _ = io.Copy(to, o.bounded(from)) // an error is the caller's end, closed
 }
 
-func (o *output) bounded(from io.Reader) io.Reader {
+func (o *output) bounded(source stream) io.Reader {
+	var from io.Reader = source
+	if file, ok := source.(*os.File); ok && o.cuttable {
+		from = &cutReader{file: file, output: o}
+	}
 	if o.limited {
 		return &limitReader{from: from, output: o}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/initproto"
 	"github.com/creel-sandbox/creel/runner/pidfd"
 	"github.com/creel-sandbox/creel/runner/posture"
+	"github.com/creel-sandbox/creel/runner/rootfs"
 )
 
 // defaultPath is the PATH of a command whose policy and caller name none;
@@ -31,8 +32,16 @@ func (s *Supervisor) openRoot(ctx context.Context, inv *invocation) error {
 
 func (s *Supervisor) closeRoot(inv *invocation) error { return inv.root.Release() }
 
+// tmp is the /tmp of the session; nil: it gets its own.
+func (inv *invocation) tmp() *rootfs.Tmp {
+	if inv.shared == nil {
+		return nil
+	}
+	return inv.shared.tmp
+}
+
 func (s *Supervisor) createSandbox(ctx context.Context, inv *invocation) error {
-	sandbox, err := inv.engine.Create(ctx, engine.Request{ID: inv.id, Policy: inv.policy, Who: inv.who, Root: inv.root})
+	sandbox, err := inv.engine.Create(ctx, engine.Request{ID: inv.id, Policy: inv.policy, Who: inv.who, Root: inv.root, Tmp: inv.tmp()})
 	if err != nil {
 		return err
 	}
@@ -91,7 +100,7 @@ func (s *Supervisor) comparePosture(_ context.Context, inv *invocation) error {
 		return err
 	}
 	want, err := posture.Predict(posture.Subject{
-		Engine: inv.made, Policy: inv.policy, Who: inv.who, Root: inv.root.View, Group: inv.sandbox.Group,
+		Engine: inv.made, Policy: inv.policy, Who: inv.who, Root: inv.root.View, Tmp: inv.tmp(), Group: inv.sandbox.Group,
 	})
 	if err != nil {
 		return err
@@ -112,7 +121,7 @@ func (s *Supervisor) comparePosture(_ context.Context, inv *invocation) error {
 func (s *Supervisor) startCommand(ctx context.Context, inv *invocation) error {
 	job := initproto.Job{
 		Argv: inv.req.Argv, Env: environment(inv), Cwd: inv.req.Cwd,
-		TTY: inv.req.TTY, Filter: inv.filter,
+		TTY: inv.req.TTY, Linger: inv.lingers(), Filter: inv.filter,
 	}
 	if job.Cwd == "" {
 		job.Cwd = inv.policy.Workdir

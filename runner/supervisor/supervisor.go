@@ -66,6 +66,8 @@ type Config struct {
 	Secrets *store.Store
 	// Tokens are those of callers on the token socket; nil: there is none.
 	Tokens *token.Book
+	// Stage makes what sandboxes of one session share.
+	Stage *rootfs.Stage
 	// InitPath is creel-init, for the doctor to look at.
 	InitPath string
 	// Listen makes the socket of an agent at a path, for its user alone, and
@@ -93,6 +95,9 @@ type Supervisor struct {
 
 	learner *learner
 	agents  agents
+	// sessions are those of policies with 'scope: session'.
+	sessions sessions
+
 	pool    *pool
 	lull    *lull
 	garbage garbage
@@ -114,7 +119,8 @@ var _ server.Backend = (*Supervisor)(nil)
 // New makes a supervisor from a first load that must succeed, and ends what a
 // former one left behind.
 func New(ctx context.Context, cfg Config) (*Supervisor, error) {
-	s := &Supervisor{cfg: cfg, learner: newLearner(cfg), pool: newPool(), lull: newLull(), launches: make(chan struct{}, 2*runtime.NumCPU()), live: map[string]*invocation{}, warm: map[string]*invocation{}}
+	s := &Supervisor{cfg: cfg, learner: newLearner(cfg), pool: newPool(), lull: newLull(), launches: make(chan struct{}, 2*runtime.NumCPU()), live: map[string]*invocation{}, warm: map[string]*invocation{},
+		sessions: sessions{all: map[sessionKey]*session{}}}
 	declared, err := cfg.Load()
 	if err != nil {
 		return nil, err
@@ -134,6 +140,7 @@ func New(ctx context.Context, cfg Config) (*Supervisor, error) {
 // which may finish what they have begun, and for which commands still run.
 func (s *Supervisor) Close() error {
 	s.endAgents()
+	s.closeSessions()
 	s.mu.Lock()
 	if !s.closed {
 		close(s.pool.stopped)

@@ -113,12 +113,15 @@ func TestPolicyThatDockerCannotKeepIsRefused(t *testing.T) {
 	pinned := "good@sha256:" + strings.Repeat("0", 64)
 	withNamespace := r.policy(hostRoot)
 	withNamespace.UserNamespace = policy.UserNamespaceRequired
+	session := r.policy(hostRoot)
+	session.Scope = policy.ScopeSession
 	below := r.policy(hostRoot)
 	below.Mounts[0].Target = "/usr/no/such/directory"
 	check(t, os.MkdirAll(r.dir+"/root/etc", 0o755))
 	for told, p := range map[string]*policy.Policy{
 		"":                                       r.policy(policy.Root{Image: "good:latest"}), // the control
 		"userNamespace: off":                     withNamespace,
+		"scope: command":                         session,
 		"VOLUME":                                 r.policy(policy.Root{Image: "volumes:latest"}),
 		"docker pull":                            r.policy(policy.Root{Image: "absent:latest"}),
 		"is not in the Docker daemon":            r.policy(policy.Root{Image: pinned}),

@@ -52,6 +52,9 @@ func (e *Engine) Prepare(ctx context.Context, p *policy.Policy, who rootfs.Ident
 	if p.UserNamespace != policy.UserNamespaceOff {
 		return nil, fmt.Errorf("%w: Docker has no user namespace for each container; say 'userNamespace: off' in the policy, or use the oci engine", engine.ErrRefused)
 	}
+	if p.Scope == policy.ScopeSession {
+		return nil, fmt.Errorf("%w: Docker keeps no /tmp from one container to the next; say 'scope: command', or use the oci engine", engine.ErrRefused)
+	}
 	e.used.Store(true)
 	bundle, err := rootfs.OpenBundle(p, who, e.cfg.InitPath, points)
 	if err != nil {

@@ -151,7 +151,12 @@ func (e *Engine) writeBundle(req engine.Request) error {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return fmt.Errorf("read limit of open files: %w", err)
 	}
+	tmp := ""
+	if req.Tmp != nil {
+		tmp = req.Tmp.Path
+	}
 	config := spec.Build(spec.Input{
+		Tmp:    tmp,
 		Policy: req.Policy, UID: req.Who.UID, GID: req.Who.GID,
 		Rootfs: req.Root.Path, CgroupsPath: e.cfg.Cgroups.Path(req.ID),
 		Init: rootfs.InitTarget, Seccomp: e.cfg.Seccomp, InitFiles: files.Max,

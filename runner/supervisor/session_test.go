@@ -1,0 +1,110 @@
+package supervisor
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/api"
+)
+
+// inSession is a request for a script in a session.
+func inSession(name, script string) *api.ExecRequest {
+	req := shell(script)
+	req.Session = name
+	return req
+}
+
+const stays = "sleep 1000 >/dev/null 2>&1 </dev/null &"
+
+// What a command left running has the values that the command had, and they are
+// good no longer than it.
+func TestLeaseEndsWithItsCommandAndNotWithWhatThatLeft(t *testing.T) {
+	l := &lessor{}
+	r := newRig(t, options{provider: l, policy: "scope: session\ncredentials: [{env: TOKEN, from: 'vault:1h#token'}]"})
+	c := r.start(inSession("one", `[ "$TOKEN" ] && `+stays+` echo done`), "")
+	<-c.done
+	if c.err != nil || c.result.ExitCode != 0 || c.stdout.String() != "done\n" {
+		t.Fatalf("%+v, %v, %q", c.result, c.err, c.stdout)
+	}
+	r.eventually("its lease is revoked", func() bool { return l.left() == 0 })
+	reply, err := r.Ps(t.Context(), false)
+	check(t, err)
+	if len(reply.Sandboxes) != 1 || reply.Sandboxes[0].State != stateBackground || reply.Sandboxes[0].Processes != 2 {
+		t.Errorf("ps: %+v", reply.Sandboxes)
+	}
+	if _, err := r.Kill(t.Context(), &api.KillRequest{All: true, Signal: int(unix.SIGKILL)}); err != nil {
+		t.Error(err)
+	}
+	r.settle()
+	if left := r.leftovers(); len(left) != 0 {
+		t.Errorf("left %q", left)
+	}
+}
+
+// However sessions end, and commands in them, nothing is left: not one mount.
+func TestSessionsLeaveNothing(t *testing.T) {
+	for _, runtime := range runtimes {
+		r := newRig(t, options{runtime: runtime, policy: "scope: session\nsession: {most: 64}"})
+		before := descriptors(t)
+		mounts := func() int {
+			data, err := os.ReadFile("/proc/self/mountinfo")
+			check(t, err)
+			return strings.Count(string(data), r.dir)
+		}
+		if c := r.run("true"); c.err != nil { // the policy's own root is built once
+			t.Fatal(c.err)
+		}
+		mountsBefore := mounts()
+		var calls []*call
+		for _, script := range []string{stays, stays + " exit 3", "true", "/no/such/command", stays + " kill -9 $$"} {
+			for _, name := range []string{"one", "two", "one"} {
+				calls = append(calls, r.start(inSession(name, script), ""))
+			}
+		}
+		gone := r.start(inSession("one", stays+" sleep 1000"), "")
+		r.started(gone)
+		gone.cancel(os.ErrClosed)
+		for _, c := range append(calls, gone) {
+			<-c.done
+		}
+		if n := mounts(); n != mountsBefore+2 {
+			t.Errorf("%s: %d mounts for two sessions", runtime, n-mountsBefore)
+		}
+		r.declared.Store(r.anotherPolicy(t))
+		r.reviewSessions()
+		r.settle()
+		r.eventually("no mount is left", func() bool { return mounts() == mountsBefore })
+		if left := r.leftovers(); len(left) != 0 {
+			t.Errorf("%s: left %q", runtime, left)
+		}
+		r.eventually("no descriptor is left", func() bool { return descriptors(t) <= before+2 })
+	}
+}
+
+// anotherPolicy is what is declared once exec-default is another.
+func (r *rig) anotherPolicy(t *testing.T) *Declared {
+	t.Helper()
+	declared, err := r.declare(map[string]string{"exec-default": "scope: command"})
+	check(t, err)
+	return declared
+}
+
+// A canary, which is looked for wherever it went, is no part of a session.
+func TestCanaryJoinsNoSession(t *testing.T) {
+	s := admitting(t)
+	declared, err := (&rig{t: t, workspace: "/srv/workspace"}).declare(map[string]string{"exec-default": "scope: session\ncredentials: [{env: TOKEN, from: \"exec:/bin/helper\"}]"})
+	check(t, err)
+	s.declared.Store(declared)
+	p, _ := declared.Policies.Get("exec-default")
+	for _, inv := range []*invocation{
+		{policy: p, req: inSession("one", "true"), canary: "CANARY"},
+		{policy: p, req: inSession("", "true")},
+	} {
+		if err := s.joinSession(t.Context(), inv); err != nil || inv.shared != nil || inv.lingers() {
+			t.Errorf("%+v, %v", inv.shared, err)
+		}
+	}
+}
