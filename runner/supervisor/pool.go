@@ -226,7 +226,7 @@ func (s *Supervisor) take(ctx context.Context, inv *invocation) *invocation {
 		if w == nil {
 			return nil
 		}
-		if w.who == inv.who && w.engine == inv.engine && !pidfd.Ended(w.sandbox.Pidfd) && s.current(ctx, w) {
+		if w.who == inv.who && w.engine == inv.engine && w.stopped() == "" && !pidfd.Ended(w.sandbox.Pidfd) && s.current(ctx, w) {
 			return w
 		}
 		w.stop(api.ReasonStopped) // whoever watches it takes it away
