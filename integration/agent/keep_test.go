@@ -91,6 +91,7 @@ func TestAgentComesBackHoweverItEnds(t *testing.T) {
 				r.settled()
 				census := r.left()
 				c.end(r)
+				r.neverReadyWithoutASandbox()
 				after := r.anew(before)
 				if after.Restarts != 1 || r.count("started") != 2 {
 					t.Errorf("started again %d times, events %q", after.Restarts, r.events())
@@ -105,6 +106,18 @@ func TestAgentComesBackHoweverItEnds(t *testing.T) {
 			})
 		}
 	}
+}
+
+// neverReadyWithoutASandbox watches what ps says until another agent is there.
+func (r *rig) neverReadyWithoutASandbox() {
+	r.t.Helper()
+	r.Eventually("it was started again", func() bool {
+		a := r.agent()
+		if a.Sandbox == "" && (a.State == "ready" || a.State == "unhealthy") {
+			r.t.Errorf("ps says %+v", a)
+		}
+		return a.Restarts > 0
+	})
 }
 
 // settled waits until nothing is left of the commands that the rig itself ran.

@@ -118,18 +118,23 @@ func (a *agent) life() *invocation {
 	return a.inv
 }
 
-// begin gives the agent a sandbox, and nil takes it away. It reports whether
-// that is still for what is wished.
+// begin gives the agent a sandbox. It reports whether that is still for what is
+// wished.
 func (a *agent) begin(inv *invocation, want wish) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.inv = inv
-	if inv == nil {
-		a.marks = nil
-	} else {
-		a.lives++
-	}
+	a.lives++
 	return a.wish == want
+}
+
+// end takes the sandbox away. What is shown changes with it: an agent without
+// one is in no other state, however soon the next begins.
+func (a *agent) end(problem string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inv, a.marks = nil, nil
+	a.state, a.since, a.problem = api.AgentBackOff, time.Now(), problem
 }
 
 func (a *agent) setMarks(marks map[string][]byte) {

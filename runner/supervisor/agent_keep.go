@@ -41,7 +41,11 @@ func (s *Supervisor) keepAgent(a *agent) {
 			}
 			continue
 		case !want.up:
-			a.show(want.rest, a.describe().Problem)
+			why := ""
+			if want.rest == api.AgentDown {
+				why = a.describe().Problem
+			}
+			a.show(want.rest, why)
 			a.await(want, 0)
 			p = pace{}
 			continue
@@ -107,7 +111,7 @@ func (s *Supervisor) oneLife(a *agent, f *frontage, want wish) life {
 	l := s.spend(a, f, want, inv)
 	f.leadTo(nil)
 	s.end(inv)
-	a.begin(nil, want)
+	a.end(l.problem)
 	return l
 }
 
@@ -177,6 +181,7 @@ func (s *Supervisor) spend(a *agent, f *frontage, want wish, inv *invocation) li
 	s.lookForRotation(context.Background(), a) // a value may have come between the fetching and the marks
 	w := newWatch(s, a, inv, want)
 	exit, err := w.attend()
+	a.show(api.AgentStopping, w.problem)
 	result := s.conclude(inv, exit, err, nil)
 	l := life{lasted: time.Since(inv.launched), problem: fmt.Sprintf("it ended: %s, exit code %d", result.Reason, result.ExitCode)}
 	switch {
