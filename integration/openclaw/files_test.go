@@ -50,7 +50,11 @@ func TestFileToolsWorkInSandboxesOfTheirCall(t *testing.T) {
 		if err != nil || string(data) != step.holds || !strings.Contains(result, step.says) {
 			t.Errorf("after %s the file holds %q (%v), want %q; the model was told %q", step.tool, data, err, step.holds, result)
 		}
-		for _, one := range s.of(call) {
+		sandboxes := s.of(call)
+		if len(sandboxes) == 0 {
+			t.Errorf("%s: ps knows no sandbox of the call", step.tool)
+		}
+		for _, one := range sandboxes {
 			if one.Policy != "exec-default" || one.Result.ExitCode != 0 {
 				t.Errorf("%s: ps says %+v", step.tool, one)
 			}
