@@ -12,7 +12,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -40,7 +42,21 @@ var steps = []step{
 		"./cmd/...", "./integration/..."}, "the real binaries, and the machine with systemd"},
 }
 
+// takeSignals ends this program by what a terminal, or whoever started it, ends
+// programs with. It takes them even where they were ignored, as nohup(1) and a
+// shell's background have it: what is ignored tests would inherit, and so the
+// commands that they send signals to.
+func takeSignals() {
+	taken := make(chan os.Signal, 1)
+	signal.Notify(taken, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
+	go func() {
+		fmt.Fprintf(os.Stdout, "ci: error: ended by %v\n", <-taken)
+		os.Exit(1)
+	}()
+}
+
 func main() {
+	takeSignals()
 	report := newReport(os.Stdout)
 	for _, s := range steps {
 		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], s.name) {
