@@ -243,6 +243,13 @@ func TestCommandThatWritesItsCredentialIsFound(t *testing.T) {
 	}
 }
 
+// TestWhatTheCommandStartsIsItsOwnHoweverShortItLives has processes with the
+// credential in their environment, as they should, end while they are looked at.
+func TestWhatTheCommandStartsIsItsOwnHoweverShortItLives(t *testing.T) {
+	r := start(t, testrig.Options{})
+	r.verify(t, 0, "--", "sh", "-c", "i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i+1)); done")
+}
+
 // TestDeletedFilesAreFoundOnTheRawDevice has the value on the disk, where its
 // file was.
 func TestDeletedFilesAreFoundOnTheRawDevice(t *testing.T) {

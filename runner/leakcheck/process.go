@@ -1,6 +1,7 @@
 package leakcheck
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -26,8 +27,12 @@ type process struct {
 	space string // its PID namespace, as the kernel names it; empty, it is gone
 }
 
-func processOf(pid int) process {
-	p := process{name: fmt.Sprintf("process %d, gone", pid), space: pidNamespace(pid)}
+func processOf(pid int) process { return processIn(pid, "") }
+
+// processIn is processOf for one that was in a namespace a moment ago, and may
+// have ended since.
+func processIn(pid int, before string) process {
+	p := process{name: fmt.Sprintf("process %d, gone", pid), space: cmp.Or(pidNamespace(pid), before)}
 	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
 		p.name = fmt.Sprintf("process %d, %s", pid, strings.TrimSpace(string(comm)))
 	}
@@ -93,13 +98,15 @@ func (p *processes) look(control string) {
 		return
 	}
 	for _, pid := range all {
-		p.file(pid, "environ", environments, control)
-		p.file(pid, "cmdline", arguments, control)
+		space := pidNamespace(pid)
+		p.file(pid, space, "environ", environments, control)
+		p.file(pid, space, "cmdline", arguments, control)
 	}
 }
 
-// file searches one file of proc(5).
-func (p *processes) file(pid int, name, place, control string) {
+// file searches one file of proc(5). A process that ends once it was read is
+// known by the namespace that it was in before.
+func (p *processes) file(pid int, space, name, place, control string) {
 	path := fmt.Sprintf("/proc/%d/%s", pid, name)
 	if p.notes.leftOut(path) {
 		return
@@ -119,22 +126,23 @@ func (p *processes) file(pid int, name, place, control string) {
 	if len(found.hits) == 0 {
 		return
 	}
+	by := processIn(pid, space)
 	switch {
 	case place == environments && p.space == "":
 		// The check was ended before it could ask.
-		p.notes.problem(place, "%s has the canary, and it is not known whether it is the command", processOf(pid).name)
+		p.notes.problem(place, "%s has the canary, and it is not known whether it is the command", by.name)
 		return
-	case place == environments && p.ofCommand(pid):
+	case place == environments && p.ofCommand(pid, by.space):
 		p.holders++
 		return
 	}
-	p.notes.leak(place, path, processOf(pid), found)
+	p.notes.leak(place, path, by, found)
 }
 
-// ofCommand reports whether a process is one that the command is or has
-// started: one in the sandbox, but not creel-init.
-func (p *processes) ofCommand(pid int) bool {
-	return p.space != "" && pidNamespace(pid) == p.space && pid != p.init
+// ofCommand reports whether a process of a PID namespace is one that the command
+// is or has started: one in the sandbox, but not creel-init.
+func (p *processes) ofCommand(pid int, space string) bool {
+	return p.space != "" && space == p.space && pid != p.init
 }
 
 // enter says which sandbox is the command's.
@@ -283,7 +291,7 @@ func (p *processes) lookAtSwap() {
 		p.notes.problem(swapped, "list processes: %v", err)
 	}
 	for _, pid := range all {
-		if pid != p.supervisor && pid != p.init && pid != os.Getpid() && !p.ofCommand(pid) {
+		if pid != p.supervisor && pid != p.init && pid != os.Getpid() && !p.ofCommand(pid, pidNamespace(pid)) {
 			continue
 		}
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
