@@ -54,7 +54,7 @@ mounts:
   - {env: BOT_TOKEN, from: "systemd:bot-token"}
 network: {gateway: '%s'}
 publish: 127.0.0.1:%d
-ready: {http: /healthz, within: 3m, timeout: 20s, failures: 6}
+ready: {http: /healthz, within: 3m, every: 2s, timeout: 10s, failures: 3}
 restart: {backoff: 10ms, most: 1s}
 tmp: {size: 512MiB, inodes: 100000}
 limits: {memory: 2GiB, cpus: 2, pids: 512, nofile: 4096}

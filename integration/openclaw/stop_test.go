@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/creel-sandbox/creel/integration/testrig"
 )
@@ -43,9 +45,7 @@ func TestOpenClawIsConfinedAndComesBack(t *testing.T) {
 	if after := a.row(); after.Sandbox == before.Sandbox || after.Restarts != before.Restarts+1 {
 		t.Errorf("it was %+v and is %+v", before, after)
 	}
-	if _, result := s.do(t, "exec", sh("echo back")); !strings.Contains(result, "back") {
-		t.Errorf("after that the model was told %q", result)
-	}
+	s.works(t)
 }
 
 // TestKilledOpenClawLeavesNoSandbox kills it amid a command that it waits for
@@ -54,6 +54,49 @@ func TestKilledOpenClawLeavesNoSandbox(t *testing.T) {
 	s := start(t)
 	t.Run("in a sandbox of its own", s.killAmidCommands)
 	t.Run("as a process of the host", func(t *testing.T) { s.onTheHost(t).killAmidCommands(t) })
+}
+
+// TestOpenClawComesBackFromWhatItCannotSee has it stopped by a signal that
+// nothing catches, and given too little memory to start.
+func TestOpenClawComesBackFromWhatItCannotSee(t *testing.T) {
+	s := start(t)
+	a := s.claw.gateway.(*agent)
+	t.Run("hung", func(t *testing.T) {
+		call, _ := s.background(t, "hung", "trap '' TERM; while :; do sleep 1; done")
+		s.Eventually("a command runs", func() bool { got := s.of(call); return len(got) == 1 && got[0].State == "running" })
+		before := a.row()
+		check(t, syscall.Kill(a.pid(t), syscall.SIGSTOP))
+		s.slowly(t, "it is started anew", func() bool { now := a.row(); return now.Sandbox != "" && now.Sandbox != before.Sandbox })
+		s.Eventually("its command has ended", func() bool { return s.ended(call) })
+		s.works(t)
+	})
+	t.Run("out of memory", func(t *testing.T) {
+		s.WritePolicy("openclaw", strings.Replace(s.policy(), "memory: 2GiB", "memory: 192MiB", 1))
+		s.Reload()
+		s.slowly(t, "it is out of memory", func() bool { return strings.Contains(a.row().Problem, "oom") })
+		s.WritePolicy("openclaw", s.policy())
+		s.Reload()
+		s.works(t)
+	})
+}
+
+// slowly waits for what takes some of OpenClaw's starts.
+func (s *stage) slowly(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(3 * time.Minute); !holds(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s\n%s", what, s.claw.Log())
+		}
+	}
+}
+
+// works wants the agent to get ready and a command of its to run.
+func (s *stage) works(t *testing.T) {
+	t.Helper()
+	s.startAgent()
+	if _, result := s.do(t, "exec", sh("echo back")); !strings.Contains(result, "back") {
+		t.Errorf("the model was told %q", result)
+	}
 }
 
 // nogroup is the group that a rig's sockets are for.
