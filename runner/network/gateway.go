@@ -23,11 +23,7 @@ func (g Gateway) Connect(ctx context.Context, _ *net.TCPConn) (*net.TCPConn, err
 	if err != nil {
 		return nil, err
 	}
-	if isSelf(gateway) {
-		reset(gateway)
-		return nil, errors.New("connect: the socket is connected to itself")
-	}
-	return gateway, nil
+	return notSelf(gateway)
 }
 
 // Dial connects to an address by TCP; network is net.Dial's. The address is a
@@ -39,12 +35,26 @@ func Dial(ctx context.Context, dialer net.Dialer, network string, to netip.AddrP
 	if err != nil {
 		return nil, err
 	}
+	return tcpOf(conn)
+}
+
+// tcpOf takes a connection for what it is made to be.
+func tcpOf(conn net.Conn) (*net.TCPConn, error) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		_ = conn.Close()
 		return nil, fmt.Errorf("connect: a %T, not TCP", conn)
 	}
 	return tcp, nil
+}
+
+// notSelf refuses a connection to itself.
+func notSelf(conn *net.TCPConn) (*net.TCPConn, error) {
+	if isSelf(conn) {
+		reset(conn)
+		return nil, errors.New("connect: the socket is connected to itself")
+	}
+	return conn, nil
 }
 
 // isSelf reports a socket connected to itself: a port that nobody listens on

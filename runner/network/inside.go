@@ -38,23 +38,11 @@ func (in Inside) Dial(ctx context.Context) (*net.TCPConn, error) {
 	file := os.NewFile(uintptr(fd), "inside")
 	defer file.Close() // FileConn duplicates it
 	to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), in.Port)
-	if err := connectTo(ctx, file, to); err != nil {
-		return nil, fmt.Errorf("connect to %s in sandbox: %w", to, err)
-	}
-	conn, err := net.FileConn(file)
+	conn, err := connectTo(ctx, file, to)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s in sandbox: %w", to, err)
+		return nil, fmt.Errorf("dial %s in sandbox: %w", to, err)
 	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		_ = conn.Close()
-		return nil, fmt.Errorf("connect to %s in sandbox: a %T, not TCP", to, conn)
-	}
-	if isSelf(tcp) {
-		reset(tcp)
-		return nil, fmt.Errorf("connect to %s in sandbox: the socket is connected to itself", to)
-	}
-	return tcp, nil
+	return conn, nil
 }
 
 // made is a socket, or why there is none.
@@ -117,9 +105,24 @@ func (in Inside) socketHere() (fd int, err error) {
 	return fd, os.NewSyscallError("socket", err)
 }
 
-// connectTo connects a socket of either namespace; a full backlog, such as of a
-// program that was stopped, is waited for.
-func connectTo(ctx context.Context, file *os.File, to netip.AddrPort) error {
+// connectTo connects a socket of either namespace, and gives the connection.
+func connectTo(ctx context.Context, file *os.File, to netip.AddrPort) (*net.TCPConn, error) {
+	if err := establish(ctx, file, to); err != nil {
+		return nil, err
+	}
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	tcp, err := tcpOf(conn)
+	if err != nil {
+		return nil, err
+	}
+	return notSelf(tcp)
+}
+
+// establish waits for a full backlog, such as of a program that was stopped.
+func establish(ctx context.Context, file *os.File, to netip.AddrPort) error {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return err

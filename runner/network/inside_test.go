@@ -177,7 +177,7 @@ func TestDialOfAFullBacklogEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("enough"))
 	defer cancel()
 	within(t, 2*time.Second, "the dial", func() {
-		if conn, err := (Inside{Process: s.pidfd, Port: full}).Dial(ctx); err == nil || err.Error() != fmt.Sprintf("connect to 127.0.0.1:%d in sandbox: enough", full) {
+		if conn, err := (Inside{Process: s.pidfd, Port: full}).Dial(ctx); err == nil || err.Error() != fmt.Sprintf("dial 127.0.0.1:%d in sandbox: enough", full) {
 			if err == nil {
 				conn.Close()
 			}
