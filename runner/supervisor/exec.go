@@ -83,12 +83,16 @@ func (s *Supervisor) conclude(inv *invocation, exit initproto.Exit, err error, g
 	return result
 }
 
-// stopExited ends what is left of a sandbox whose command has ended. The init's
-// end is the end of every process in the sandbox, and so of every writer to its
-// pipes.
+// stopExited ends what is left of a sandbox whose command has ended.
 func (s *Supervisor) stopExited(inv *invocation) {
 	inv.setState("ending")
 	inv.stop(api.ReasonExited)
+	s.awaitInit(inv)
+}
+
+// awaitInit waits for the init's end, which is the end of every process in the
+// sandbox, and so of every writer to its pipes.
+func (s *Supervisor) awaitInit(inv *invocation) {
 	if err := pidfd.Wait(inv.sandbox.Pidfd); err != nil {
 		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Error("waiting for the init failed")
 	}

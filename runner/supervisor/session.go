@@ -10,7 +10,6 @@ import (
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/boottime"
-	"github.com/creel-sandbox/creel/runner/pidfd"
 	"github.com/creel-sandbox/creel/runner/rootfs"
 )
 
@@ -21,7 +20,10 @@ const stateBackground = "background"
 // sessionKey says whose a session is. Two callers have none in common, nor two
 // policies, nor two for whom or from where one caller asks. The caller's name
 // for it is never part of a path.
-type sessionKey struct{ caller, policy, sender, channel, name string }
+type sessionKey struct {
+	caller                        callerID
+	policy, sender, channel, name string
+}
 
 // session is what the commands of one session share: a /tmp. Each has a sandbox
 // of its own all the same.
@@ -55,11 +57,7 @@ func (s *Supervisor) joinSession(_ context.Context, inv *invocation) error {
 	if inv.policy.Scope != policy.ScopeSession || inv.req.Session == "" || inv.canary != "" {
 		return nil
 	}
-	caller := fmt.Sprintf("uid %d", inv.peer.UID)
-	if inv.peer.Holder != nil {
-		caller = tokenCaller(inv.peer.Holder.Name)
-	}
-	key := sessionKey{caller, inv.policy.Name, inv.req.Sender, inv.req.Channel, inv.req.Session}
+	key := sessionKey{idOf(inv.peer), inv.policy.Name, inv.req.Sender, inv.req.Channel, inv.req.Session}
 	s.sessions.mu.Lock()
 	defer s.sessions.mu.Unlock()
 	if s.sessions.closed {
@@ -243,7 +241,5 @@ func (s *Supervisor) linger(inv *invocation) {
 	s.searchLater(inv)
 	inv.forget()
 	s.restSession(inv)
-	if err := pidfd.Wait(inv.sandbox.Pidfd); err != nil {
-		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Error("waiting for the init failed")
-	}
+	s.awaitInit(inv)
 }

@@ -184,9 +184,9 @@ func (s *Supervisor) enter(inv, w *invocation) error {
 
 // liveOf counts the invocations of one caller. It needs the lock.
 func (s *Supervisor) liveOf(peer server.Peer) int {
-	n := 0
+	n, id := 0, idOf(peer)
 	for _, inv := range s.live {
-		if sameCaller(inv.peer, peer) {
+		if idOf(inv.peer) == id {
 			n++
 		}
 	}

@@ -34,12 +34,18 @@ func (s *Supervisor) callerOf(peer server.Peer) string {
 // tokenCaller is no user's name: those have no colon (passwd(5)).
 func tokenCaller(name string) string { return "token:" + name }
 
-// sameCaller says whether two calls count for one caller.
-func sameCaller(a, b server.Peer) bool {
-	if a.Holder != nil && b.Holder != nil {
-		return a.Holder.Name == b.Holder.Name
+// callerID tells callers apart: a user, or the holder of a token, whose user
+// counts for nothing.
+type callerID struct {
+	uid   uint32
+	token string
+}
+
+func idOf(peer server.Peer) callerID {
+	if peer.Holder != nil {
+		return callerID{token: peer.Holder.Name}
 	}
-	return a.Holder == nil && b.Holder == nil && a.UID == b.UID
+	return callerID{uid: peer.UID}
 }
 
 // UseToken implements server.TokenKeeper. From its first use on a token is
@@ -223,7 +229,7 @@ func (s *Supervisor) PsOf(_ context.Context, holder *server.Holder, all bool) (*
 // of gives those invocations that a holder asked for.
 func of(holder *server.Holder, all iter.Seq[*invocation]) (own []*invocation) {
 	for inv := range all {
-		if sameCaller(inv.peer, server.Peer{Holder: holder}) {
+		if idOf(inv.peer) == idOf(server.Peer{Holder: holder}) {
 			own = append(own, inv)
 		}
 	}
