@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/credential/vault"
 	"github.com/creel-sandbox/creel/runner/host"
 	"github.com/creel-sandbox/creel/runner/lease"
+	"github.com/creel-sandbox/creel/runner/privatefile"
 )
 
 // revokeTimeout bounds how long a stop waits for leases to be revoked; the
@@ -76,12 +76,11 @@ func openSecrets(cfg *policy.Config, systemd *credential.Systemd) *store.Store {
 
 // lockState takes a directory of what outlives creeld, for this one alone.
 func (d *daemon) lockState(dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil { // its images are below it too
+	made, err := privatefile.Make(dir) // before the lock of whoever owns it is waited for
+	if err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make %s: %w", dir, err)
-	}
+	made.Close()
 	lock, err := host.Lock(dir, lockWait)
 	if err != nil {
 		return err

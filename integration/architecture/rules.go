@@ -44,12 +44,16 @@ var ImportBans = []ImportBan{
 		Reason: "a program shares through runner or cmd/internal/program, so that each links only what it needs",
 	},
 	{
-		Not: []string{Module + "/runner/server/servertest"}, Except: []Exception{{"integration", "tests"}},
+		Not: []string{Module + "/runner/server/servertest", Module + "/runner/privatefile/privatefiletest"}, Except: []Exception{{"integration", "tests"}},
 		Reason: "what helps tests is linked into none of the binaries",
 	},
 	{
 		From: []string{"runner/api", "runner/initproto"}, Only: []string{std},
 		Reason: "both ends of a wire link it, and the smaller end must stay small",
+	},
+	{
+		From: []string{"runner/privatefile"}, Only: []string{std, "golang.org/x/sys", Module + "/runner/privatefile"},
+		Reason: "what is kept of secrets, tokens and leases is whole or not there, whoever keeps it",
 	},
 	{
 		Not:    []string{"github.com/docker/docker", "github.com/moby/moby"},
@@ -158,6 +162,17 @@ var CallBans = []CallBan{
 			{"integration", "tests start the real things"},
 		},
 		Reason: "a second way to start a process is a way around the sandbox (GHSA-474h-prjg-mmw3)",
+	},
+	{
+		From:  []string{"cmd", "runner"},
+		Calls: []string{"os.Rename", "syscall.Rename", "syscall.Renameat", "golang.org/x/sys/unix.Rename", "golang.org/x/sys/unix.Renameat", "golang.org/x/sys/unix.Renameat2"},
+		Except: []Exception{
+			{"runner/privatefile", "replaces a file whole, on the disk, and private from its first moment"},
+			{"runner/image", "puts directories in their place, which it has written to the disk, and their index"},
+			{"runner/hygiene/process.go", "replaces what is known of a workspace, which is found out anew where it is lost"},
+			{"cmd/creel/exec_result.go", "replaces a file of the caller's, with the mode and the life that the caller wants"},
+		},
+		Reason: "what must outlast a crash is replaced in one place, by runner/privatefile",
 	},
 	{
 		From:   []string{"cmd", "policy", "profiles", "runner"},

@@ -3,8 +3,8 @@
 // its value is used, and struck out once it is revoked or has ended by itself,
 // so that a supervisor that was killed is made good by the next one.
 //
-// It imports credential, for the Revoker interface, policy, boottime, the standard
-// library, x/sys and logrus. It never sees a value: what it keeps on disk, an
+// It imports credential, for the Revoker interface, policy, privatefile, boottime,
+// the standard library and logrus. It never sees a value: what it keeps on disk, an
 // accessor, cannot be used in a value's place.
 package lease
 

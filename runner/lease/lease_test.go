@@ -7,16 +7,19 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/boottime"
 	"github.com/creel-sandbox/creel/runner/credential"
+	"github.com/creel-sandbox/creel/runner/privatefile/privatefiletest"
 )
 
 // vault revokes, or says that it is down.
@@ -139,12 +142,61 @@ func TestLeaseThatCannotBeWrittenDownIsRevokedAndRefused(t *testing.T) {
 	want(t, "revoked", v.got(), []string{"a"})
 }
 
+// Whatever the disk says no to, and even where the lease's file is there by then.
+func TestLeaseWhoseWritingFailsIsRevokedAndLeavesNothing(t *testing.T) {
+	dir, v := t.TempDir()+"/leases", &vault{}
+	b := open(t, dir, v)
+	h := b.Hold("one", "p")
+	steps, err := privatefiletest.Steps(func() error { keep(t, h, "kept"); return nil })
+	if err != nil || len(steps) == 0 {
+		t.Fatal(steps, err)
+	}
+	for _, step := range steps {
+		err := privatefiletest.Fail(step, unix.ENOSPC, func() error {
+			return h.Keep(policy.Credential{Provider: "vault"}, credential.Lease{Accessor: step})
+		})
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("%s: %v", step, err)
+		}
+	}
+	shut(t, b)
+	want(t, "revoked", v.got(), slices.Sorted(slices.Values(steps)))
+	names, err := os.ReadDir(dir)
+	if err != nil || len(names) != 1 {
+		t.Errorf("left: %v, %v", names, err)
+	}
+}
+
+// A lease is on the disk, whole, before Keep returns, and before that it is
+// there whole or not at all.
+func TestLeaseOfASupervisorThatIsKilledWhileItWritesIsWholeOrNotThere(t *testing.T) {
+	steps, err := privatefiletest.Steps(func() error { keep(t, open(t, t.TempDir()+"/leases", &vault{}).Hold("one", "p"), "a"); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range steps {
+		dir, v := t.TempDir()+"/leases", &vault{}
+		h := open(t, dir, v).Hold("one", "p")
+		if !privatefiletest.Kill(step, func() error { keep(t, h, "a"); return nil }) {
+			t.Fatalf("it was not killed before it could %s", step)
+		}
+		shut(t, open(t, dir, v))
+		var revoked []string
+		if i > slices.Index(steps, "replace file") {
+			revoked = []string{"a"}
+		}
+		want(t, "revoked after "+step, v.got(), revoked)
+		names, _ := os.ReadDir(dir)
+		want(t, "left after "+step, len(names), 0)
+	}
+}
+
 // TestNextSupervisorRevokesWhatAKilledOneLeft opens the book again without
 // having closed it.
 func TestNextSupervisorRevokesWhatAKilledOneLeft(t *testing.T) {
 	dir, v := t.TempDir()+"/leases", &vault{}
 	keep(t, open(t, dir, v).Hold("one", "p"), "a")
-	if err := os.WriteFile(dir+"/x.json"+partial, []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(dir+"/x.json.partial", []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	want(t, "revoked", v.got(), []string(nil))
@@ -212,18 +264,40 @@ func TestOperatorRevokesAtOnceAndIsToldWhatFails(t *testing.T) {
 	shut(t, b)
 }
 
-func TestBookThatOthersCanUseIsRefused(t *testing.T) {
-	for name, break_ := range map[string]func(dir string) error{
-		"mode":    func(dir string) error { return os.Chmod(dir, 0o750) },
-		"garbage": func(dir string) error { return os.WriteFile(dir+"/x.json", []byte("{}"), 0o600) },
-		"symlink": func(dir string) error { return os.Symlink("/etc/passwd", dir+"/x.json") },
+func TestBookThatOthersCanUseOrThatIsOddIsRefused(t *testing.T) {
+	const good = `{"provider":"vault","accessor":"a"}`
+	put := func(text string) func(string) error {
+		return func(dir string) error { return os.WriteFile(dir+"/x.json", []byte(text), 0o600) }
+	}
+	for name, c := range map[string]struct {
+		put   func(dir string) error
+		words string // none: it is accepted
+	}{
+		"control":           {put(good), ""},
+		"mode":              {func(dir string) error { return os.Chmod(dir, 0o750) }, "0750"},
+		"another's":         {func(dir string) error { return os.Chown(dir, 12345, 0) }, "uid 12345"},
+		"mode of a file":    {func(dir string) error { return errors.Join(put(good)(dir), os.Chmod(dir+"/x.json", 0o640)) }, "0640"},
+		"file of another's": {func(dir string) error { return errors.Join(put(good)(dir), os.Chown(dir+"/x.json", 12345, 0)) }, "uid 12345"},
+		"names no lease":    {put("{}"), "it names no lease"},
+		"garbage":           {put("{"), "x.json"},
+		"more than a lease": {put(good + strings.Repeat(" ", maxFile)), "are the most"},
+		"symlink":           {func(dir string) error { return os.Symlink("/etc/passwd", dir+"/x.json") }, "x.json"},
+		"symlink to the book": {func(dir string) error {
+			return errors.Join(os.Rename(dir, dir+".aside"), os.Symlink(dir+".aside", dir))
+		}, "a symlink is not followed"},
+		"FIFO": {func(dir string) error { return unix.Mkfifo(dir+"/x.json", 0o600) }, "not of the kind"},
 	} {
-		dir := t.TempDir()
-		if err := errors.Join(os.Chmod(dir, 0o700), break_(dir)); err != nil {
+		dir := t.TempDir() + "/leases"
+		if err := errors.Join(os.Mkdir(dir, 0o700), c.put(dir)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(dir, nil, logrus.New()); err == nil {
-			t.Errorf("%s: accepted", name)
+		b, err := Open(dir, nil, logrus.New())
+		if c.words == "" {
+			if err != nil || len(b.leases) != 1 {
+				t.Errorf("%s: %v", name, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), c.words) {
+			t.Errorf("%s: %v; want an error with %q", name, err, c.words)
 		}
 	}
 }

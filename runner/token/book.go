@@ -49,14 +49,9 @@ func Open(cfg Config) (*Book, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	dir, err := openFile(cfg.Dir)
+	b := &Book{file: file(cfg.Dir), now: cfg.Now, log: cfg.Log, entries: map[string]*entry{}}
+	records, err := b.file.read()
 	if err != nil {
-		return nil, fmt.Errorf("open book of tokens: %w", err)
-	}
-	b := &Book{file: dir, now: cfg.Now, log: cfg.Log, entries: map[string]*entry{}}
-	records, err := dir.read()
-	if err != nil {
-		dir.close()
 		return nil, fmt.Errorf("read book of tokens: %w", err)
 	}
 	for _, r := range records {
@@ -92,11 +87,10 @@ func (b *Book) Close() error {
 		e.end(errClosed)
 	}
 	b.mu.Unlock()
-	var err error
-	if unsaved {
-		err = b.write()
+	if !unsaved {
+		return nil
 	}
-	return errors.Join(err, b.file.close())
+	return b.write()
 }
 
 // Create makes the token of an integration, which give is handed before it is

@@ -6,24 +6,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/privatefile"
 )
 
-// The names in the directory. partial is what becomes the file.
-const (
-	fileName = "tokens.json"
-	partial  = fileName + ".partial"
-)
+// fileName is that of the book, in its directory.
+const fileName = "tokens.json"
 
 // maxFile bounds what is read of the file: MaxTokens with lists of some length.
 const maxFile = 4 << 20
@@ -68,88 +63,26 @@ func (r *record) check() error {
 	return nil
 }
 
-// file is the book on the disk. All that is done in its directory is done by
-// descriptor.
-type file struct{ root *os.Root }
-
-// openFile makes the directory where there is none, and wants it to be this
-// user's alone.
-func openFile(dir string) (file, error) {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil { // images are below it too
-		return file{}, err
-	}
-	switch err := os.Mkdir(dir, 0o700); {
-	case err == nil:
-		if err := syncDir(filepath.Dir(dir)); err != nil {
-			return file{}, err
-		}
-	case !errors.Is(err, fs.ErrExist):
-		return file{}, err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return file{}, err
-	}
-	info, err := root.Stat(".")
-	if err == nil {
-		err = private(info, dir, "0700")
-	}
-	if err != nil {
-		return file{}, errors.Join(err, root.Close())
-	}
-	return file{root}, nil
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-func (f file) close() error { return f.root.Close() }
-
-// private accepts what is this user's, and no one else's to use.
-func private(info fs.FileInfo, path, mode string) error {
-	if st := info.Sys().(*syscall.Stat_t); st.Uid != uint32(os.Geteuid()) {
-		return fmt.Errorf("%s: owned by uid %d; chown it to root", path, st.Uid)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s: mode %04o lets others use it; chmod %s", path, info.Mode().Perm(), mode)
-	}
-	return nil
-}
+// file is the book on the disk: its directory, which is made by the first read.
+type file string
 
 // read gives what is in the file; nothing, where there is none yet.
 func (f file) read() ([]record, error) {
-	path := filepath.Join(f.root.Name(), fileName)
-	// O_NONBLOCK: opening a FIFO must not wait for its writer.
-	open, err := f.root.OpenFile(fileName, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	dir, err := privatefile.Make(string(f))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	data, err := dir.Read(fileName, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer open.Close()
-	info, err := open.Stat()
-	if err == nil {
-		err = private(info, path, "0600")
-	}
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: not a regular file", path)
-	}
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(open, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
 	records, err := parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; without it all tokens must be made anew", path, err)
+		return nil, fmt.Errorf("%s: %w; without it all tokens must be made anew", filepath.Join(string(f), fileName), err)
 	}
 	return records, nil
 }
@@ -157,9 +90,6 @@ func (f file) read() ([]record, error) {
 // parse reads what encode wrote, and nothing else.
 func parse(data []byte) ([]record, error) {
 	var c contents
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("more than %d bytes", maxFile)
-	}
 	if err := api.Decode(data, &c); err != nil {
 		return nil, err
 	}
@@ -183,9 +113,8 @@ func parse(data []byte) ([]record, error) {
 	return c.Tokens, nil
 }
 
-// write replaces the file, for good once it returns: before the rename a crash
-// leaves the old one, after it the new one, whole (rename(2), fsync(2)).
-func (f file) write(records []record) (err error) {
+// write replaces the file, for good once it returns.
+func (f file) write(records []record) error {
 	slices.SortFunc(records, func(a, b record) int { return strings.Compare(a.Name, b.Name) })
 	data, err := json.MarshalIndent(contents{version, records}, "", "  ")
 	if err != nil {
@@ -194,29 +123,13 @@ func (f file) write(records []record) (err error) {
 	if len(data) > maxFile {
 		return fmt.Errorf("write book of tokens: %w", ErrFull)
 	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write book of tokens: %w", err)
-			_ = f.root.Remove(partial)
-		}
-	}()
-	if err := f.root.Remove(partial); err != nil && !errors.Is(err, fs.ErrNotExist) { // what a crash left
-		return err
-	}
-	made, err := f.root.OpenFile(partial, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	dir, err := privatefile.Open(string(f))
 	if err != nil {
-		return err
+		return fmt.Errorf("write book of tokens: %w", err)
 	}
-	_, err = made.Write(data)
-	if err := errors.Join(err, made.Sync(), made.Close()); err != nil {
-		return err
+	defer dir.Close()
+	if err := dir.Write(fileName, data); err != nil {
+		return fmt.Errorf("write book of tokens: %w", err)
 	}
-	if err := f.root.Rename(partial, fileName); err != nil {
-		return err
-	}
-	dir, err := f.root.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }

@@ -7,12 +7,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
+	"github.com/creel-sandbox/creel/runner/privatefile/privatefiletest"
 	"github.com/creel-sandbox/creel/runner/token/text"
 )
 
@@ -100,6 +103,7 @@ func TestBookThatOthersCanReadOrThatIsOddIsRefused(t *testing.T) {
 		"file of mode 0640":      {func() error { return os.Chmod(path, 0o640) }, func() error { return os.Chmod(path, 0o600) }, "0640"},
 		"directory of mode 0711": {func() error { return os.Chmod(r.dir, 0o711) }, func() error { return os.Chmod(r.dir, 0o700) }, "0711"},
 		"another's file":         {func() error { return os.Chown(path, 1, 0) }, func() error { return os.Chown(path, 0, 0) }, "uid 1"},
+		"FIFO":                   {func() error { os.Remove(path); return unix.Mkfifo(path, 0o600) }, func() error { os.Remove(path); return os.WriteFile(path, whole, 0o600) }, "not of the kind"},
 		"symlink":                {func() error { os.Remove(path); return os.Symlink("/etc/hostname", path) }, func() error { os.Remove(path); return os.WriteFile(path, whole, 0o600) }, ""},
 	} {
 		check(t, c.do())
@@ -135,12 +139,36 @@ func TestBookThatOthersCanReadOrThatIsOddIsRefused(t *testing.T) {
 func TestHalfAChangeIsNone(t *testing.T) {
 	r := newRig(t)
 	token := r.create("ci", time.Hour)
-	check(t, os.WriteFile(filepath.Join(r.dir, partial), []byte(`{"version":1,"tokens":[`), 0o600))
+	check(t, os.WriteFile(filepath.Join(r.dir, fileName+".partial"), []byte(`{"version":1,"tokens":[`), 0o600))
 	r.reopen()
 	r.good(token, "ci")
 	next := r.rotate("ci")
 	r.reopen()
 	r.good(next, "ci")
+}
+
+func TestKilledChangeLeavesTheOldBookOrTheNewOne(t *testing.T) {
+	r := newRig(t)
+	steps, err := privatefiletest.Steps(func() error { r.create("ci", time.Hour); return nil })
+	check(t, err)
+	for i, step := range steps {
+		r := newRig(t)
+		old := r.create("ci", time.Hour)
+		next := ""
+		killed := privatefiletest.Kill(step, func() error {
+			_, err := r.Rotate("ci", 0, func(text []byte) error { next = string(text); return nil })
+			return err
+		})
+		if !killed {
+			t.Fatalf("it was not killed before it could %s", step)
+		}
+		r.open() // without a Close: it was killed
+		if i > slices.Index(steps, "replace file") {
+			old, next = next, old
+		}
+		r.good(old, "ci")
+		r.refused(next, ErrUnknown)
+	}
 }
 
 // A disk that takes no change keeps no token in force that was revoked.

@@ -6,9 +6,9 @@
 // compute it.
 //
 // It imports text (what a token looks like), policy (what names are), api
-// (strict JSON), boottime, locked, registers, the standard library and logrus.
-// It never keeps a token, puts one into an error or a log, or decides
-// what a policy allows.
+// (strict JSON), privatefile, boottime, locked, registers, the standard library
+// and logrus. It never keeps a token, puts one into an error or a log, or
+// decides what a policy allows.
 package token
 
 import (

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"filippo.io/age"
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/privatefile"
+	"github.com/creel-sandbox/creel/runner/privatefile/privatefiletest"
 )
 
 func TestFileAndDirectoryAreForTheirOwnerAlone(t *testing.T) {
@@ -80,30 +84,43 @@ func TestDirectoryIsReachedWithoutASymlink(t *testing.T) {
 	r.has("token", "first value")
 }
 
+// changeSteps are those of a change, and after is how many there are before the
+// new file has the old one's name.
+func changeSteps(t *testing.T) (steps []string, after int) {
+	t.Helper()
+	r := newRig(t)
+	steps, err := privatefiletest.Steps(func() error { return r.Set("token", secret("first value")) })
+	check(t, err)
+	after = slices.Index(steps, "replace file") + 1
+	if after == 0 || len(steps) != 6 {
+		t.Fatalf("the steps of a change are %q", steps)
+	}
+	return steps, after
+}
+
 func TestCrashLeavesTheOldFileOrTheNewOne(t *testing.T) {
-	for steps := range len(changeSteps) + 1 {
+	all, replaced := changeSteps(t)
+	for steps := range len(all) + 1 {
 		r := newRig(t)
 		r.set("token", "old value")
-		// As write does it, but for what a killed process does not do.
-		c := r.contents()
-		check(t, c.add(record{Name: "new", Created: r.now, Rotated: r.now}, secret("new value")))
-		key, err := parseKey([]byte(r.key))
-		check(t, err)
-		sealed, err := encrypt(c, key)
-		check(t, err)
-		dir, err := openDir(r.dir)
-		check(t, err)
-		check(t, (&change{directory: dir, sealed: sealed, fd: -1}).run(steps))
-		dir.close()
+		add := func() error { return r.Set("new", secret("new value")) }
+		if steps == len(all) {
+			check(t, add())
+		} else if !privatefiletest.Kill(all[steps], add) {
+			t.Fatalf("it was not killed before it could %s", all[steps])
+		}
 
 		r.has("token", "old value")
-		_, err = r.fetch("new")
-		if renamed := steps >= 5; renamed != (err == nil) {
+		_, err := r.fetch("new")
+		if renamed := steps >= replaced; renamed != (err == nil) {
 			t.Errorf("after %d steps the new secret is there: %v", steps, err == nil)
 		}
-		left, err := os.ReadFile(filepath.Join(r.dir, partial))
-		if (err == nil) != (steps >= 2 && steps < 5) {
+		left, err := os.ReadFile(r.partial())
+		if (err == nil) != (steps >= 2 && steps < replaced) {
 			t.Errorf("after %d steps there is a partial file: %v", steps, err == nil)
+		}
+		if written := steps >= 3 && steps < replaced; written != (len(left) > 0) {
+			t.Errorf("after %d steps the partial file has %d bytes", steps, len(left))
 		}
 		if len(left) > 0 && !bytes.HasPrefix(left, []byte("age-encryption.org/v1\n")) {
 			t.Errorf("after %d steps the partial file is not encrypted", steps)
@@ -112,7 +129,7 @@ func TestCrashLeavesTheOldFileOrTheNewOne(t *testing.T) {
 		r.set("after", "third value")
 		r.has("token", "old value")
 		r.has("after", "third value")
-		if _, err := os.Lstat(filepath.Join(r.dir, partial)); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Lstat(r.partial()); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("after %d steps and a change a partial file is left: %v", steps, err)
 		}
 	}
@@ -121,39 +138,35 @@ func TestCrashLeavesTheOldFileOrTheNewOne(t *testing.T) {
 func TestSecondChangeWaitsAndIsThenRefused(t *testing.T) {
 	r := newRig(t)
 	r.set("token", "first value")
-	holder, err := openDir(r.dir) // as another process does
+	holder, err := privatefile.Open(r.dir) // as another process does
 	check(t, err)
-	check(t, holder.lock(0))
-	other, err := openDir(r.dir)
+	check(t, holder.Lock(0))
+	other, err := privatefile.Open(r.dir)
 	check(t, err)
-	defer other.close()
-	refuses(t, other.lock(0), "another process holds it")
+	defer other.Close()
+	refuses(t, other.Lock(0), "another process holds it")
 	r.has("token", "first value") // reading needs no lock
 	done := make(chan error)
 	go func() { done <- r.Rotate("token", secret("second value")) }()
-	holder.close()
+	holder.Close()
 	check(t, <-done)
 	r.has("token", "second value")
 }
 
 func TestChangeThatFailsLeavesTheOldFileAlone(t *testing.T) {
-	steps := changeSteps
-	defer func() { changeSteps = steps }()
-	for i := range steps {
+	steps, _ := changeSteps(t)
+	for _, step := range steps {
 		r := newRig(t)
 		r.set("token", "old value")
-		changeSteps = append(changeSteps[:0:0], steps...)
-		changeSteps[i].do = func(*change) error { return unix.ENOSPC }
-		err := r.Rotate("token", secret("new value"))
-		changeSteps = steps
-		refuses(t, err, "no space left", steps[i].name)
+		err := privatefiletest.Fail(step, unix.ENOSPC, func() error { return r.Rotate("token", secret("new value")) })
+		refuses(t, err, "no space left", step)
 		want := "old value"
-		if steps[i].name == "sync directory" { // it is said that it may not last
+		if step == "sync directory" { // it is said that it may not last
 			want = "new value"
 		}
 		r.has("token", want)
-		if _, err := os.Lstat(filepath.Join(r.dir, partial)); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s: a partial file is left: %v", steps[i].name, err)
+		if _, err := os.Lstat(r.partial()); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: a partial file is left: %v", step, err)
 		}
 	}
 }

@@ -7,9 +7,9 @@
 // for, straight into locked memory, and passes through no buffer of a library
 // that nobody can wipe.
 //
-// It may import credential, filestate, locked, registers, policy (what a name is), api
-// (strict JSON), age, the standard library and x/sys; nothing else may import
-// age. It never writes a value or a key to a disk in the clear, never keeps one
+// It may import credential, filestate, privatefile, locked, registers, policy (what
+// a name is), api (strict JSON), age and the standard library; nothing else may
+// import age. It never writes a value or a key to a disk in the clear, never keeps one
 // between two calls, and never makes a key by itself: a missing one is an
 // error.
 package store
@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,19 @@ import (
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/filestate"
+	"github.com/creel-sandbox/creel/runner/privatefile"
 )
+
+// file is its name in a store's directory.
+const file = "secrets.age"
+
+// maxFile bounds the file in bytes: age adds a header, and 16 bytes for every
+// 64 KiB.
+const maxFile = maxPlain + 64<<10
+
+// lockWait is how long a change waits for another one, which takes some
+// milliseconds.
+const lockWait = 5 * time.Second
 
 // MaxAge is how long a value may stay the same: past it, it is overdue.
 const MaxAge = 90 * 24 * time.Hour
@@ -195,15 +208,15 @@ func (s *Store) Remove(names ...string) error {
 
 // read decrypts the file as it is now. Where there is none, it is empty.
 func (s *Store) read() (*contents, error) {
-	dir, err := openDir(s.cfg.Dir)
+	dir, err := privatefile.Open(s.cfg.Dir)
 	if err == nil {
-		defer dir.close()
+		defer dir.Close()
 		var sealed []byte
-		if sealed, err = dir.read(); err == nil {
+		if sealed, err = dir.Read(file, maxFile); err == nil {
 			return s.decrypt(sealed)
 		}
 	}
-	if errors.Is(err, errNoStore) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return &contents{}, nil
 	}
 	return nil, fmt.Errorf("read store of secrets: %w", err)
@@ -220,20 +233,20 @@ func (s *Store) change(names []string, change func(*contents) error) error {
 	if err != nil {
 		return err
 	}
-	dir, err := makeDir(s.cfg.Dir)
+	dir, err := privatefile.Make(s.cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("open store of secrets: %w", err)
 	}
-	defer dir.close()
-	if err := dir.lock(lockWait); err != nil {
+	defer dir.Close()
+	if err := dir.Lock(lockWait); err != nil {
 		return fmt.Errorf("lock store of secrets: %w", err)
 	}
-	sealed, err := dir.read()
+	sealed, err := dir.Read(file, maxFile)
 	c := newContents()
 	switch {
 	case err == nil:
 		c, err = decrypt(sealed, key)
-	case errors.Is(err, errNoStore):
+	case errors.Is(err, fs.ErrNotExist):
 		err = nil
 	}
 	if err != nil {
@@ -246,7 +259,7 @@ func (s *Store) change(names []string, change func(*contents) error) error {
 	if sealed, err = encrypt(c, key); err != nil {
 		return fmt.Errorf("write store of secrets: %w", err)
 	}
-	if err := dir.write(sealed); err != nil {
+	if err := dir.Write(file, sealed); err != nil {
 		return fmt.Errorf("write store of secrets: %w", err)
 	}
 	return nil

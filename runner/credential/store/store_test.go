@@ -14,6 +14,7 @@ import (
 
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/credential/locked"
+	"github.com/creel-sandbox/creel/runner/privatefile"
 )
 
 // rig is a store in a directory of its own.
@@ -42,6 +43,9 @@ func (r *rig) giveKey() (credential.Secret, error) {
 }
 
 func (r *rig) file() string { return filepath.Join(r.dir, file) }
+
+// partial is what becomes the file.
+func (r *rig) partial() string { return r.file() + ".partial" }
 
 func (r *rig) set(name, value string) { r.t.Helper(); check(r.t, r.Set(name, secret(value))) }
 
@@ -303,10 +307,10 @@ func (r *rig) put(c *contents) {
 	check(r.t, err)
 	sealed, err := encrypt(c, key)
 	check(r.t, err)
-	dir, err := makeDir(r.dir)
+	dir, err := privatefile.Make(r.dir)
 	check(r.t, err)
-	defer dir.close()
-	check(r.t, dir.write(sealed))
+	defer dir.Close()
+	check(r.t, dir.Write(file, sealed))
 }
 
 // Two stores are as two processes: each opens and locks the directory itself.
