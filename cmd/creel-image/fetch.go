@@ -13,6 +13,7 @@ import (
 
 	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/dump"
 	"github.com/creel-sandbox/creel/runner/image/fetch"
 	"github.com/creel-sandbox/creel/runner/image/unpack"
 )
@@ -88,7 +89,7 @@ func bring(c *cli.Context, get func(context.Context, fetch.Options) (*fetch.Resu
 	if err != nil {
 		return err
 	}
-	if err := program.ForbidDumps(); err != nil { // for the credentials of registries
+	if err := dump.Forbid(); err != nil { // for the credentials of registries
 		return err
 	}
 	ctx, cancel := bounded(c)

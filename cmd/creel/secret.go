@@ -11,6 +11,7 @@ import (
 
 	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/dump"
 )
 
 const secretHelp = `The value is read from the terminal, twice and unseen, or from standard input
@@ -47,7 +48,7 @@ func runGiveSecret(c *cli.Context, give func(context.Context, string, []byte) (*
 		return program.Usagef(c, "%s takes one name; the value is typed or comes on standard input, and is never an argument", c.Command.Name)
 	}
 	name := c.Args().First()
-	if err := program.ForbidDumps(); err != nil {
+	if err := dump.Forbid(); err != nil {
 		return err
 	}
 	value, err := readSecret(name, func() error { return expectSecret(c.Context, name, there) })

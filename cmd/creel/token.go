@@ -13,6 +13,7 @@ import (
 
 	"github.com/creel-sandbox/creel/cmd/internal/program"
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/dump"
 )
 
 const tokenHelp = `The token is printed once, on standard output; creeld keeps its SHA-256 and
@@ -76,7 +77,7 @@ func runTakeToken(c *cli.Context, req api.TokenRequest, take func(context.Contex
 			return program.Usagef(c, "--days is from 1 to 90")
 		}
 	}
-	if err := errors.Join(program.ForbidDumps(), checkTokenOutput()); err != nil {
+	if err := errors.Join(dump.Forbid(), checkTokenOutput()); err != nil {
 		return err
 	}
 	token, reply, err := take(c.Context, req)

@@ -52,6 +52,10 @@ var ImportBans = []ImportBan{
 		Reason: "both ends of a wire link it, and the smaller end must stay small",
 	},
 	{
+		From: []string{"runner/dump"}, Only: []string{std, "golang.org/x/sys"},
+		Reason: "the smallest client links it",
+	},
+	{
 		From: []string{"runner/privatefile"}, Only: []string{std, "golang.org/x/sys", Module + "/runner/privatefile"},
 		Reason: "what is kept of secrets, tokens and leases is whole or not there, whoever keeps it",
 	},
@@ -162,6 +166,14 @@ var CallBans = []CallBan{
 			{"integration", "tests start the real things"},
 		},
 		Reason: "a second way to start a process is a way around the sandbox (GHSA-474h-prjg-mmw3)",
+	},
+	{
+		Calls: []string{"golang.org/x/sys/unix.PR_SET_DUMPABLE", "syscall.PR_SET_DUMPABLE"},
+		Except: []Exception{
+			{"runner/dump", "forbids dumps"},
+			{"cmd/creel-init", "does so before all else, and links nothing for it"},
+		},
+		Reason: "what keeps the memory of a process to itself is said once, and undone nowhere",
 	},
 	{
 		From:  []string{"cmd", "runner"},

@@ -1,9 +1,9 @@
 // Package client is the caller's side of the supervisor's sockets.
 //
-// It imports the standard library, x/sys, runner/api and runner/token/text; not
-// package net, so that creel stays small and free of cgo however it is built. It
-// never takes a token from an argument or the environment, and never hands
-// the supervisor a descriptor of the caller's own: the commands it asks for
+// It imports the standard library, x/sys, runner/api, runner/dump and
+// runner/token/text; not package net, so that creel stays small and free of cgo
+// however it is built. It never takes a token from an argument or the
+// environment, and never hands the supervisor a descriptor of the caller's own: the commands it asks for
 // run on pipes that it makes, and it copies between them and the caller.
 package client
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/dump"
 	"github.com/creel-sandbox/creel/runner/token/text"
 )
 
@@ -62,10 +63,10 @@ func (c *Client) takeToken(ctx context.Context, route string, req api.TokenReque
 
 // readToken reads the file that holds a token, one that its owner alone can
 // read. From then on this process is in no core file, and shown to no other of
-// its user (PR_SET_DUMPABLE, prctl(2)).
+// its user.
 func readToken(path string) ([]byte, error) {
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("become non-dumpable: %w", err)
+	if err := dump.Forbid(); err != nil {
+		return nil, err
 	}
 	// O_NONBLOCK: opening a FIFO must not wait for its writer.
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)

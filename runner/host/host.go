@@ -3,7 +3,7 @@
 // orphans, one lock a runtime directory, and a control group to put sandboxes
 // in.
 //
-// It imports cgroup, and never starts a sandbox. Everything it changes is the
+// It imports cgroup and dump, and never starts a sandbox. Everything it changes is the
 // process's own, or is removed again by what it returns.
 package host
 
@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/dump"
 )
 
 // ErrLocked says that another supervisor, or a run of the OCI runtime that a
@@ -44,14 +46,14 @@ func EnterMountNamespace(args []string) error {
 // Harden makes the process a parent that collects orphans
 // (PR_SET_CHILD_SUBREAPER), since the OCI runtime leaves the init of a
 // sandbox behind as one, and keeps its memory, which holds credentials, from
-// core files and from other processes (PR_SET_DUMPABLE, prctl(2)): only who has
-// CAP_SYS_PTRACE can read it. It must come before the first credential.
+// core files and from other processes: only who has CAP_SYS_PTRACE can read it.
+// It must come before the first credential.
 func Harden() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become subreaper: %w", err)
 	}
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("become non-dumpable: %w", err)
+	if err := dump.Forbid(); err != nil {
+		return err
 	}
 	// One byte, as for sandboxes: at 0 a piped core_pattern is still served.
 	// It fails, and fails the start, where the limit was 0 and cannot be raised.

@@ -8,6 +8,8 @@ import (
 	"github.com/landlock-lsm/go-landlock/landlock"
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/psx"
+
+	"github.com/creel-sandbox/creel/runner/dump"
 )
 
 // The bounds of the process. A pack that makes it need more ends it, which
@@ -47,12 +49,9 @@ func confine(places []place) error {
 	if err := restrict(dirs); err != nil {
 		return fmt.Errorf("confine search: %w", err)
 	}
-	// No other process of the same user looks into it (prctl(2)). It comes
+	// No other process of the same user looks into it. It comes
 	// after the last use of /proc/self, which is root's from then on.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("become non-dumpable: %w", err)
-	}
-	return nil
+	return dump.Forbid()
 }
 
 // restrict applies no_new_privs and Landlock to every thread. A kernel without

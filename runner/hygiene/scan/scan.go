@@ -6,8 +6,8 @@
 // reads is hostile: no size, count or depth is believed, and Git's objects are
 // found by where they lie and what they are, so that no reference,
 // configuration, alternate or link of a repository is followed, and no git is
-// run. It imports runner/hygiene, the rules of gitleaks, the pack reader of
-// go-git and go-landlock, never writes to what it reads, and says what it did
+// run. It imports runner/hygiene, dump, the rules of gitleaks, the pack reader
+// of go-git and go-landlock, never writes to what it reads, and says what it did
 // not cover.
 //
 // Current limitations: archives and compressed files are compared with the
