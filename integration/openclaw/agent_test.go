@@ -2,6 +2,7 @@ package openclaw
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/creel-sandbox/creel/integration/testrig"
+	"github.com/creel-sandbox/creel/profiles"
 )
 
 // agent is a gateway that creeld keeps up in a sandbox of its own.
@@ -19,58 +21,44 @@ type agent struct {
 	sandbox string // that ran when it was last looked at
 }
 
-// policy declares OpenClaw as an agent: it reaches the stand-ins and nothing
-// else, and writes to its state and the workspace.
+// policy is the one that is shipped for OpenClaw, with what this machine and the
+// tests have in other places.
 func (s *stage) policy() string {
-	data := func(source, target string) string {
-		return fmt.Sprintf("  - {kind: data, source: %s, target: %s}\n", source, target)
+	shipped, err := fs.ReadFile(profiles.Policies(), "openclaw-agent.yaml")
+	check(s.claw.t, err)
+	text := string(shipped)
+	secret := func(env, name string) string { return fmt.Sprintf("  - {env: %s, from: \"systemd:%s\"}\n", env, name) }
+	for _, r := range []struct{ old, new string }{
+		{"user: openclaw\n", fmt.Sprintf("user: %q\n", fmt.Sprintf("%d:%[1]d", testrig.User))},
+		{"[openclaw, gateway, run]", fmt.Sprintf("[%s, /openclaw/node_modules/openclaw/openclaw.mjs, gateway, run]", node("/openclaw"))},
+		{"source: /var/lib/openclaw,", "source: " + s.claw.Data + ","},
+		{"source: /srv/openclaw/workspace,", "source: " + s.Workspace + ","},
+		{"source: /var/log/openclaw,", "source: " + s.claw.Dir + "/logs,"},
+		{"source: /srv/openclaw/openclaw.json,", "source: " + s.claw.config() + ","},
+		{"source: /srv/openclaw/plugin,", "source: " + s.Dir + "/plugin,"},
+		{"tmp:", fmt.Sprintf("  - {kind: data, source: %s, target: /openclaw}\n  - {kind: data, source: %s, target: /creel}\ntmp:", s.claw.install, s.Dir+"/bin")},
+		{"  - {env: ANTHROPIC_API_KEY, from: \"store:model-provider\"} ", secret("PROVIDER_KEY", "provider-key") + secret("BOT_TOKEN", "bot-token")},
+		{"# network:\n#   egress: [api.anthropic.com:443, api.telegram.org:443]\n", fmt.Sprintf("network: {gateway: %q}\n", strings.TrimPrefix(s.standIns, "http://"))},
+		{"publish: 127.0.0.1:18789", fmt.Sprintf("publish: 127.0.0.1:%d\nrestart: {backoff: 10ms, most: 1s}", s.claw.Port)},
+		{"within: 2m}", "within: 3m, every: 2s, timeout: 10s, failures: 3}"},
+	} {
+		if strings.Count(text, r.old) != 1 {
+			s.claw.t.Fatalf("the shipped policy does not have %q once", r.old)
+		}
+		text = strings.Replace(text, r.old, r.new, 1)
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, `apiVersion: creel/v1
-kind: Agent
-name: openclaw
-justification: tests keep it up
-owner: tests@example.org
-reviewBy: 2099-01-01
-root: {host: true}
-user: "%d:%[1]d"
-workdir: /workspace
-command: [%s, /openclaw/node_modules/openclaw/openclaw.mjs, gateway, run]
-mounts:
-  - {kind: state, source: %s, target: /state, mode: rw}
-  - {kind: workspace, source: %s, target: /workspace, mode: rw}
-  - {kind: config, source: %s, target: /config/openclaw.json}
-  - {kind: exec, target: /run/creel/exec.sock}
-`, testrig.User, node("/openclaw"), s.claw.Data, s.Workspace, s.claw.config())
-	b.WriteString(data(s.claw.install, "/openclaw") + data(s.Dir+"/plugin", "/plugin") + data(s.Dir+"/bin", "/creel"))
-	b.WriteString("env:\n  OPENCLAW_CONFIG_PATH: /config/openclaw.json\n")
-	for _, entry := range s.claw.env {
-		name, value, _ := strings.Cut(entry, "=")
-		fmt.Fprintf(&b, "  %s: %s\n", name, value)
-	}
-	fmt.Fprintf(&b, `credentials:
-  - {env: OPENCLAW_GATEWAY_TOKEN, from: "systemd:gateway-token"}
-  - {env: PROVIDER_KEY, from: "systemd:provider-key"}
-  - {env: BOT_TOKEN, from: "systemd:bot-token"}
-network: {gateway: '%s'}
-publish: 127.0.0.1:%d
-ready: {http: /healthz, within: 3m, every: 2s, timeout: 10s, failures: 3}
-restart: {backoff: 10ms, most: 1s}
-tmp: {size: 512MiB, inodes: 100000}
-limits: {memory: 2GiB, cpus: 2, pids: 512, nofile: 4096}
-`, strings.TrimPrefix(s.standIns, "http://"), s.claw.Port)
-	return b.String()
+	return text
 }
 
 // startAgent declares OpenClaw, if it is not yet, and returns once it is ready.
 func (s *stage) startAgent() {
 	s.claw.t.Helper()
-	if _, err := os.Stat(s.Policies + "/openclaw.yaml"); err != nil {
+	if _, err := os.Stat(s.Policies + "/openclaw-agent.yaml"); err != nil {
 		client, err := os.ReadFile(filepath.Join(testrig.Binaries(s.claw.t), "creel"))
 		check(s.claw.t, err)
 		check(s.claw.t, os.Mkdir(s.Dir+"/bin", 0o755))
 		check(s.claw.t, os.WriteFile(s.Dir+"/bin/creel", client, 0o755))
-		s.WritePolicy("openclaw", s.policy())
+		s.WritePolicy("openclaw-agent", s.policy())
 		s.Reload()
 	}
 	a := &agent{rig: s.Rig}
@@ -81,7 +69,7 @@ func (s *stage) startAgent() {
 // row is what ps says of it.
 func (a *agent) row() testrig.Agent {
 	for _, row := range a.rig.Agents() {
-		if row.Name == "openclaw" {
+		if row.Name == "openclaw-agent" {
 			return row
 		}
 	}

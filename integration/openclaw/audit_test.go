@@ -23,9 +23,8 @@ func TestAuditOfTheConfigurationFindsNothingCritical(t *testing.T) {
 	for _, match := range answered.FindAllStringSubmatch(readme, -1) {
 		known[match[1]] = true
 	}
-	claw := New(t, Options{Dir: s.Dir + "/audited", UID: testrig.User, GID: testrig.User, Token: s.claw.Token, Config: map[string]any{
-		"plugins": map[string]any{"load": map[string]any{"paths": []any{s.Dir + "/plugin"}}},
-	}})
+	claw := New(t, Options{Dir: s.Dir + "/audited", UID: testrig.User, GID: testrig.User, Token: s.claw.Token,
+		Config: s.onHost(s.Dir + "/audited/data/openclaw.log")})
 	out, err := claw.Run("security", "audit", "--json")
 	check(t, err)
 	var report struct {

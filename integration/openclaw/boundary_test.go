@@ -67,28 +67,28 @@ func TestFileToolsReachNothingButTheWorkspace(t *testing.T) {
 		t.Errorf("control: the model was told %q", result)
 	}
 	const mark = "only OpenClaw may read this"
-	file, own := s.claw.Data+"/home/own", s.claw.Seen+"/home/own"
+	file, own := s.claw.Data+"/own", s.claw.Seen+"/own"
 	check(t, os.WriteFile(file, []byte(mark), 0o600))
 	check(t, os.Chown(file, testrig.User, testrig.User))
 	links := map[string]string{"link": own, "environ": "/proc/self/environ", "parent": "/proc/1/root" + own, "folder": filepath.Dir(own)}
 	for name, target := range links {
 		check(t, os.Symlink(target, filepath.Join(s.Workspace, name)))
 	}
-	token := string(s.canaries["gateway-token"])
-	for _, path := range []string{"link", "environ", "parent", "folder/own", own, "../state/home/own", "/proc/self/environ", "file://" + own,
+	token := string(s.canaries["openclaw-gateway-token"])
+	for _, path := range []string{"link", "environ", "parent", "folder/own", own, "../state/own", "/proc/self/environ", "file://" + own,
 		"/workspace/../proc/self/environ", "~/own"} {
 		_, result := s.do(t, "read", map[string]any{"path": path})
 		if strings.Contains(result, mark) || strings.Contains(result, token) || strings.Contains(result, "OPENCLAW_") {
 			t.Errorf("of %s the model was told %q", path, result)
 		}
 	}
-	for _, path := range []string{"link", "folder/new", own, "../state/home/new", "~/new"} {
+	for _, path := range []string{"link", "folder/new", own, "../state/new", "~/new"} {
 		s.do(t, "write", map[string]any{"path": path, "content": "overwritten"})
 		data, err := os.ReadFile(file)
 		if err != nil || string(data) != mark {
 			t.Fatalf("after a write to %s the file holds %q: %v", path, data, err)
 		}
-		if _, err := os.Stat(filepath.Join(s.claw.Data, "home", "new")); err == nil {
+		if _, err := os.Stat(filepath.Join(s.claw.Data, "new")); err == nil {
 			t.Fatalf("a write to %s made a file outside", path)
 		}
 	}

@@ -3,7 +3,7 @@
 // OpenClaw and a real creeld, driven over OpenClaw's own HTTP API and from a
 // chat, with stand-ins for the model and for Telegram.
 //
-// It imports testrig and cache, and nothing of runner but the forms that a
+// It imports testrig, cache and profiles, and nothing of runner but the forms that a
 // canary can take. It never talks to anything but what it started, except npm's
 // registry, for the one version of OpenClaw that is pinned here.
 package openclaw
@@ -15,13 +15,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,6 +61,18 @@ func Install(t testing.TB) string {
 	return dir
 }
 
+// CopyPlugin makes a copy of creel's plugin that is a user's, as integration/install
+// and tmpfiles.conf do for an agent: OpenClaw loads none of a stranger, which root
+// is in a user namespace.
+func CopyPlugin(t testing.TB, dir string, user int) {
+	t.Helper()
+	check(t, os.CopyFS(dir, os.DirFS(filepath.Join(Here(), "plugin"))))
+	check(t, os.Chmod(dir, 0o755))
+	check(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return cmp.Or(err, os.Chown(path, user, user))
+	}))
+}
+
 // run runs a step of the installation.
 func run(dir string, env []string, argv ...string) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
@@ -93,7 +105,6 @@ type OpenClaw struct {
 	install  string
 	uid, gid uint32
 	groups   []uint32
-	env      []string // without secrets
 	secrets  []string
 	gateway  gateway
 }
@@ -127,7 +138,7 @@ func New(t testing.TB, o Options) *OpenClaw {
 		install: Install(t), uid: o.UID, gid: o.GID, groups: o.Groups}
 	check(t, os.MkdirAll(o.Dir, 0o710))
 	check(t, os.Chown(o.Dir, 0, int(o.GID)))
-	for _, dir := range []string{"", "/home", "/state", "/tmp"} {
+	for _, dir := range []string{"", "/tmp"} {
 		check(t, os.Mkdir(c.Data+dir, 0o700))
 		check(t, os.Chown(c.Data+dir, int(o.UID), int(o.GID)))
 	}
@@ -135,13 +146,12 @@ func New(t testing.TB, o Options) *OpenClaw {
 	check(t, err)
 	var config map[string]any
 	check(t, json.Unmarshal(shipped, &config))
+	lay(config, map[string]any{"gateway": map[string]any{"port": c.Port}})
 	lay(config, o.Config)
-	lay(config, map[string]any{"gateway": map[string]any{"port": c.Port}, "logging": map[string]any{"file": c.Seen + "/state/openclaw.log"}})
 	data, err := json.MarshalIndent(config, "", "  ")
 	check(t, err)
 	check(t, os.WriteFile(c.config(), data, 0o640))
 	check(t, os.Chown(c.config(), 0, int(o.GID)))
-	c.env = []string{"HOME=" + c.Seen + "/home", "TMPDIR=" + c.Seen + "/tmp", "LANG=C.UTF-8", "OPENCLAW_STATE_DIR=" + c.Seen + "/state"}
 	c.secrets = append([]string{"OPENCLAW_GATEWAY_TOKEN=" + o.Token}, o.Secrets...)
 	return c
 }
@@ -164,8 +174,9 @@ func (c *OpenClaw) config() string { return c.Dir + "/openclaw.json" }
 // Command prepares a run of OpenClaw's own command line, as its user.
 func (c *OpenClaw) Command(args ...string) *exec.Cmd {
 	cmd := exec.Command(node(c.install), append([]string{filepath.Join(c.install, "node_modules/openclaw/openclaw.mjs")}, args...)...)
-	cmd.Env = slices.Concat(c.env, c.secrets, []string{"PATH=/usr/bin:/bin", "OPENCLAW_CONFIG_PATH=" + c.config()})
-	cmd.Dir = c.Data + "/home"
+	cmd.Env = append([]string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + c.Data, "TMPDIR=" + c.Data + "/tmp",
+		"OPENCLAW_STATE_DIR=" + c.Data + "/.openclaw", "OPENCLAW_CONFIG_PATH=" + c.config()}, c.secrets...)
+	cmd.Dir = c.Data
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true,
 		Credential: &syscall.Credential{Uid: c.uid, Gid: c.gid, Groups: c.groups}}
 	return cmd

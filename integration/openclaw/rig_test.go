@@ -1,10 +1,8 @@
 package openclaw
 
 import (
-	"cmp"
 	"crypto/rand"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -72,7 +70,7 @@ const credential = "credentials: [{env: DEPLOY_TOKEN, from: 'systemd:deploy'}]\n
 
 func newStage() *stage {
 	s := &stage{model: &Model{}, canaries: map[string]leakcheck.Canary{}}
-	for _, name := range []string{"gateway-token", "provider-key", "bot-token", "deploy"} {
+	for _, name := range []string{"openclaw-gateway-token", "provider-key", "bot-token", "deploy"} {
 		s.canaries[name] = leakcheck.NewCanary()
 	}
 	s.telegram = NewTelegram("4242:" + string(s.canaries["bot-token"]))
@@ -88,38 +86,38 @@ func newStage() *stage {
 	s.Rig = testrig.Start(shared, testrig.Options{Env: []string{"CREDENTIALS_DIRECTORY=" + credentials}, Policy: credential})
 	// OpenClaw takes a workspace that has become empty for lost.
 	check(shared, os.WriteFile(filepath.Join(s.Workspace, "AGENTS.md"), []byte("Be kind.\n"), 0o644))
-	s.copyPlugin()
+	CopyPlugin(shared, s.Dir+"/plugin", testrig.User)
 	s.standIns = serve(s)
-	s.claw = New(shared, Options{Dir: s.Dir + "/claw", Seen: "/state", UID: testrig.User, GID: testrig.User, Token: string(s.canaries["gateway-token"]),
-		Config: s.config("/workspace", "/plugin", map[string]any{"program": "/creel/creel"})})
+	s.claw = New(shared, Options{Dir: s.Dir + "/claw", Seen: "/state", UID: testrig.User, GID: testrig.User, Token: string(s.canaries["openclaw-gateway-token"]),
+		Config: s.config(map[string]any{"program": "/creel/creel"})})
+	check(shared, os.Mkdir(s.claw.Dir+"/logs", 0o700))
+	check(shared, os.Chown(s.claw.Dir+"/logs", testrig.User, testrig.User))
 	return s
 }
 
-// copyPlugin makes a copy that is OpenClaw's user's: it loads none of a stranger,
-// which root is in a user namespace of its own.
-func (s *stage) copyPlugin() {
-	dir := s.Dir + "/plugin"
-	check(shared, os.CopyFS(dir, os.DirFS(filepath.Join(Here(), "plugin"))))
-	check(shared, os.Chmod(dir, 0o755))
-	check(shared, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		return cmp.Or(err, os.Chown(path, testrig.User, testrig.User))
-	}))
-}
-
-// config is laid over what is shipped: the stand-ins, and where things are.
-func (s *stage) config(workspace, plugin string, creel map[string]any) map[string]any {
+// config is laid over what is shipped: the stand-ins, and how to call creel.
+func (s *stage) config(creel map[string]any) map[string]any {
 	return map[string]any{
 		"gateway": map[string]any{"http": map[string]any{"endpoints": map[string]any{"chatCompletions": map[string]any{"enabled": true}}}},
 		"agents": map[string]any{"defaults": map[string]any{
-			"workspace": workspace, "skipBootstrap": true, "model": map[string]any{"primary": "standin/standin"},
+			"skipBootstrap": true, "model": map[string]any{"primary": "standin/standin"},
 		}},
 		"models":   map[string]any{"providers": map[string]any{"standin": provider(s.standIns)}},
 		"channels": map[string]any{"telegram": bot(s.standIns)},
 		"plugins": map[string]any{
 			"allow":   []any{"creel", "telegram"},
-			"load":    map[string]any{"paths": []any{plugin}},
 			"entries": map[string]any{"creel": map[string]any{"config": creel}},
 		},
+	}
+}
+
+// onHost is laid over what is shipped for an OpenClaw that is a process of the
+// host, as README says.
+func (s *stage) onHost(log string) map[string]any {
+	return map[string]any{
+		"logging": map[string]any{"file": log},
+		"agents":  map[string]any{"defaults": map[string]any{"workspace": s.Workspace}},
+		"plugins": map[string]any{"load": map[string]any{"paths": []any{s.Dir + "/plugin"}}},
 	}
 }
 

@@ -78,7 +78,7 @@ func TestSecretsAreInNothingThatIsKeptOrSent(t *testing.T) {
 			controls[place] = true
 		}
 	}
-	for _, place := range []string{"requests to the model", "state", "the chat"} {
+	for _, place := range []string{"requests to the model", ".openclaw", "the chat"} {
 		if !controls[place] {
 			t.Errorf("control: what a command prints is not found in %s, but in %v", place, fmt.Sprint(controls))
 		}

@@ -53,7 +53,7 @@ func TestOpenClawIsConfinedAndComesBack(t *testing.T) {
 func TestKilledOpenClawLeavesNoSandbox(t *testing.T) {
 	s := start(t)
 	t.Run("in a sandbox of its own", s.killAmidCommands)
-	t.Run("as a process of the host", func(t *testing.T) { s.onTheHost(t).killAmidCommands(t) })
+	t.Run("as a process of the host", func(t *testing.T) { s.besides(t).killAmidCommands(t) })
 }
 
 // TestOpenClawComesBackFromWhatItCannotSee has it stopped by a signal that
@@ -71,10 +71,10 @@ func TestOpenClawComesBackFromWhatItCannotSee(t *testing.T) {
 		s.works(t)
 	})
 	t.Run("out of memory", func(t *testing.T) {
-		s.WritePolicy("openclaw", strings.Replace(s.policy(), "memory: 2GiB", "memory: 192MiB", 1))
+		s.WritePolicy("openclaw-agent", strings.Replace(s.policy(), "memory: 2GiB", "memory: 192MiB", 1))
 		s.Reload()
 		s.slowly(t, "it is out of memory", func() bool { return strings.Contains(a.row().Problem, "oom") })
-		s.WritePolicy("openclaw", s.policy())
+		s.WritePolicy("openclaw-agent", s.policy())
 		s.Reload()
 		s.works(t)
 	})
@@ -102,11 +102,12 @@ func (s *stage) works(t *testing.T) {
 // nogroup is the group that a rig's sockets are for.
 const nogroup = 65534
 
-// onTheHost is the stage with another OpenClaw, a process without privilege.
-func (s *stage) onTheHost(t *testing.T) *stage {
+// besides is the stage with another OpenClaw, a process without privilege.
+func (s *stage) besides(t *testing.T) *stage {
 	t.Helper()
 	creel := map[string]any{"program": s.Dir + "/bin/creel", "socket": s.Dir + "/run/exec.sock"}
-	config := s.config(s.Workspace, s.Dir+"/plugin", creel)
+	config := s.config(creel)
+	lay(config, s.onHost(s.Dir+"/host/data/openclaw.log"))
 	delete(config, "channels") // a bot has one reader
 	host := *s
 	host.claw = New(t, Options{

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/creel-sandbox/creel/integration/internet"
+	"github.com/creel-sandbox/creel/integration/openclaw"
 	"github.com/creel-sandbox/creel/integration/testrig"
 	"github.com/creel-sandbox/creel/profiles"
 )
@@ -53,6 +54,8 @@ func TestStarterAgentIsKeptUpAsItIsShipped(t *testing.T) {
 		{"touch /state/a /workspace/a /logs/a /tmp/a && echo written", "0 written"},
 		{"touch /config/openclaw.json /config/a /usr/a /a /run/creel/a 2>/dev/null; ls -d /config/a /usr/a /a /run/creel/a 2>&1 | grep -c 'No such'", "0 4"},
 		{"echo hacked >/config/openclaw.json", "2 sh:"},
+		{"stat -c %u /plugin /plugin/index.js | uniq; id -u", fmt.Sprintf("0 %d\n%[1]d\n", testrig.User)},
+		{"chmod u+w /plugin/index.js; echo hacked >>/plugin/index.js", "2 "},
 		{"echo $HOME $OPENCLAW_STATE_DIR $PWD", "0 /state /state/.openclaw /workspace"},
 		{"printf %s $OPENCLAW_GATEWAY_TOKEN-$ANTHROPIC_API_KEY | wc -c", "0 46"},
 		{"/workspace/creel exec -- sh -c 'echo from a sandbox of its own; ls /'", "0 from a sandbox of its own"},
@@ -77,6 +80,7 @@ func declareAgent(t *testing.T, r *testrig.Rig) {
 		check(t, os.Mkdir(r.Dir+name+"-of-agent", 0o755))
 		check(t, os.Chown(r.Dir+name+"-of-agent", testrig.User, testrig.User))
 	}
+	openclaw.CopyPlugin(t, r.Dir+"/plugin", testrig.User)
 	check(t, os.WriteFile(r.Dir+"/openclaw.json", []byte(gateway), 0o644))
 	creel, err := os.ReadFile(filepath.Join(testrig.Binaries(t), "creel"))
 	check(t, err)
@@ -84,7 +88,7 @@ func declareAgent(t *testing.T, r *testrig.Rig) {
 	r.WritePolicy(agentName, strings.NewReplacer(
 		"user: openclaw\n", fmt.Sprintf("user: %q\n", fmt.Sprintf("%d:%d", testrig.User, testrig.User)),
 		"/srv/openclaw/workspace", r.Workspace, "source: /var/lib/openclaw,", "source: "+r.Dir+"/state-of-agent,",
-		"/var/log/openclaw", r.Dir+"/logs-of-agent", "/srv/openclaw/openclaw.json", r.Dir+"/openclaw.json",
+		"/var/log/openclaw", r.Dir+"/logs-of-agent", "/srv/openclaw/plugin", r.Dir+"/plugin", "/srv/openclaw/openclaw.json", r.Dir+"/openclaw.json",
 		"command: [openclaw, gateway, run]", "command: [python3, /config/openclaw.json]",
 	).Replace(string(data)))
 	r.Reload()

@@ -120,6 +120,7 @@ check_users() {
 	[ "$(id -nG openclaw)" = "openclaw creel" ]
 	[ "$(stat -c '%U %a' /srv/openclaw/workspace)" = "openclaw 750" ]
 	[ "$(stat -c '%U %a' /run/creel)" = "root 711" ]
+	[ "$(stat -c '%U %a' /srv/openclaw/plugin /srv/openclaw/plugin/index.js)" = $'openclaw 755\nopenclaw 644' ]
 }
 
 check_units_verify() {
@@ -408,12 +409,12 @@ answered() {
 
 agent_is() { creel ps | grep -E "openclaw-agent .* $1 "; }
 
-# The policy as it is shipped, with a program of the machine's own in OpenClaw's
-# place, at boot and under the unit's rules.
+# As README says, and the policy as it is shipped, with a program of the machine's
+# own in OpenClaw's place, at boot and under the unit's rules.
 check_agent_is_kept_up() {
-	local pid serve='creel exec -- sh -c "echo said from a sandbox" >/state/said; exec python3 /config/openclaw.json'
-	mkdir -p /run/systemd/system/creeld.service.d
-	printf '[Service]\nSetCredential=openclaw-gateway-token:canary-77d1\n' >/run/systemd/system/creeld.service.d/credential.conf
+	local pid serve='creel exec -- sh -c "echo said from a sandbox" >/state/said; stat -c %u /plugin >/state/owner; exec python3 /config/openclaw.json'
+	bash -eux /in/agent
+	[ "$(stat -c '%U:%G %a' /srv/openclaw/openclaw.json)" = "root:openclaw 640" ]
 	cat >/srv/openclaw/openclaw.json <<-'END'
 		import socket
 		s = socket.create_server(("127.0.0.1", 18790))
@@ -423,18 +424,18 @@ check_agent_is_kept_up() {
 		    c.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
 		    c.close()
 	END
-	sed -e "s|^command: .*|command: [sh, -c, '$serve']|" -e '/model-provider/d' -e 's/^publish: .*/publish: 127.0.0.1:18790/' \
-		/usr/share/creel/policies/openclaw-agent.yaml >/etc/creel/policies/openclaw-agent.yaml
-	systemctl daemon-reload
+	sed -i -e "s|^command: .*|command: [sh, -c, '$serve']|" -e '/model-provider/d' -e 's/^publish: .*/publish: 127.0.0.1:18790/' \
+		/etc/creel/policies/openclaw-agent.yaml
 	systemctl restart creeld
 	until_true 60 agent_is ready
 	until_true 10 answered
 	[ "$(cat /var/lib/openclaw/said)" = "said from a sandbox" ]
+	[ "$(cat /var/lib/openclaw/owner)" = "$(id -u openclaw)" ]
 	pid=$(pgrep -x -f 'python3 /config/openclaw.json')
 	[ "$(stat -c %U "/proc/$pid")" = openclaw ]
 	grep -E '^CapEff:\s0000000000000000$' "/proc/$pid/status"
 	grep -E '^Seccomp:\s2$' "/proc/$pid/status"
-	[ "$(tr '\0' '\n' <"/proc/$pid/environ" | sed -n 's/^OPENCLAW_GATEWAY_TOKEN=//p')" = canary-77d1 ]
+	[ "$(tr '\0' '\n' <"/proc/$pid/environ" | sed -n 's/^OPENCLAW_GATEWAY_TOKEN=//p')" = "$(systemd-creds decrypt --name=openclaw-gateway-token /etc/creel/gateway-token.cred)" ]
 	kill -KILL "$pid"
 	until_true 30 refute kill -0 "$pid"
 	until_true 60 agent_is ready
@@ -444,7 +445,7 @@ check_agent_is_kept_up() {
 	until_true 10 answered
 	[ "$(pgrep -c -x -f 'python3 /config/openclaw.json')" = 1 ]
 	creel inspect openclaw-agent >/out/agent
-	rm /etc/creel/policies/openclaw-agent.yaml /run/systemd/system/creeld.service.d/credential.conf
+	rm -r /etc/creel/policies/openclaw-agent.yaml /etc/creel/gateway-token.cred /etc/systemd/system/creeld.service.d
 	systemctl daemon-reload
 	systemctl restart creeld
 	refute answered

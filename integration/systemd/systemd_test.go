@@ -65,24 +65,27 @@ func input(ctx context.Context, t *testing.T) string {
 	if err := os.WriteFile(filepath.Join(dir, "run"), []byte(guestScript), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "recipe"), []byte(recipe(t)), 0o644); err != nil {
-		t.Fatal(err)
+	for name, mark := range map[string]string{"recipe": "--new-secrets-key", "agent": "/usr/share/creel/openclaw.json"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(recipe(t, mark)), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }
 
-// recipe is README's block of commands that give the store of secrets its key.
-func recipe(t *testing.T) string {
+// recipe is README's block of commands that has something: those that give the
+// store of secrets its key, or that declare OpenClaw.
+func recipe(t *testing.T, mark string) string {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(readme), -1) {
-		if strings.Contains(block[1], "--new-secrets-key") {
+		if strings.Contains(block[1], mark) {
 			return block[1]
 		}
 	}
-	t.Fatal("README.md has no block that makes a key")
+	t.Fatalf("README.md has no block with %s", mark)
 	return ""
 }
 
