@@ -40,14 +40,14 @@ func (s *Server) accept(listener net.Listener, kind socketKind) error {
 	if listener == nil {
 		return nil
 	}
-	places := newLimiter(s.options.MaxConns, s.options.MaxConnsPerUID, s.options.MaxConns/reservedConns)
+	seats := &seats{limiter: newLimiter(s.options.MaxConns, s.options.MaxConnsPerUID, s.options.MaxConns/reservedConns)}
 	var delay time.Duration
 	for {
 		conn, err := listener.Accept()
 		switch {
 		case err == nil:
 			delay = 0
-			s.admit(conn, kind, places)
+			s.admit(conn, kind, seats)
 		case s.isClosing():
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -66,7 +66,7 @@ func (s *Server) accept(listener net.Listener, kind socketKind) error {
 // admit learns who called and gives the connection a place and a goroutine.
 // It runs in the accept loop, so nothing in it may wait for the peer: the one
 // message it may send is the first, into an empty buffer.
-func (s *Server) admit(socket net.Conn, kind socketKind, places *limiter) {
+func (s *Server) admit(socket net.Conn, kind socketKind, seats *seats) {
 	unixConn, ok := socket.(*net.UnixConn)
 	if !ok {
 		socket.Close()
@@ -90,7 +90,7 @@ func (s *Server) admit(socket net.Conn, kind socketKind, places *limiter) {
 	if kind == tokenSocket {
 		c.peer, c.large = Peer{UID: noID, GID: noID}, s.largeOfTokens
 	}
-	if !places.acquire(c.uid, c.privileged()) {
+	if !seats.take(c) {
 		c.fail(errBusy(c.uid))
 		conn.Close()
 		return
@@ -98,12 +98,12 @@ func (s *Server) admit(socket net.Conn, kind socketKind, places *limiter) {
 	if !s.enter(c) {
 		c.fail(errClosing)
 		conn.Close()
-		places.release(c.uid)
+		seats.leave(c)
 		return
 	}
 	go func() {
 		defer s.calls.Done()
-		defer places.release(c.uid)
+		defer seats.leave(c)
 		defer conn.Close()
 		c.serve()
 	}()
@@ -150,7 +150,8 @@ func (s *Server) arrived(c *call) {
 }
 
 // receive reads the request. It returns neither a request nor an error for a
-// peer that left, or was sent away by Close, without asking anything.
+// peer that left, or was sent away by Close or for another, without asking
+// anything.
 func (c *call) receive() (*api.Request, []*os.File, error) {
 	defer c.server.arrived(c)
 	c.conn.IdleTimeout, c.conn.FrameTimeout = c.server.options.RequestTimeout, c.server.options.RequestTimeout
@@ -173,6 +174,13 @@ func (c *call) receive() (*api.Request, []*os.File, error) {
 		clear(request.Token) // nobody else will
 	}
 	c.conn.Admit, c.conn.IdleTimeout = nil, 0 // what may follow takes as long as the command
+	if !c.seats.work(c) {
+		for _, file := range files {
+			file.Close()
+		}
+		clear(request.Token)
+		return nil, nil, nil
+	}
 	if err == io.EOF || errors.Is(err, net.ErrClosed) {
 		return nil, nil, nil
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,6 +25,10 @@ type call struct {
 	socket socketKind
 	large  *limiter    // of messages over largeMessage, being received there
 	ended  atomic.Bool // the last message was sent, or nobody is there to read it
+
+	seats   *seats        // of which it has one
+	idle    *list.Element // there, while another may take that
+	evicted bool          // another has
 }
 
 // serve answers one request.

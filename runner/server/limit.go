@@ -33,6 +33,13 @@ func (l *limiter) acquire(uid uint32, privileged bool) bool {
 	return true
 }
 
+// spent says whether uid has all that it can, if it is not privileged.
+func (l *limiter) spent(uid uint32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byUID[uid] >= min(l.perUID, l.total-l.reserve)
+}
+
 func (l *limiter) release(uid uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -97,11 +97,13 @@ func (c *call) authenticate(ctx context.Context, request *api.Request) (_ contex
 }
 
 // refuseToken answers a token that is not good after a pause, and only then: as
-// many can be tried in that time as one uid can have connections.
+// many can be tried in that time as one uid can have connections. Whoever waits
+// like that is the first to make room for another.
 func (c *call) refuseToken(ctx context.Context, err error) error {
 	if more, log := c.server.refusals.note(time.Now()); log {
 		c.server.options.Log("refused a token on the token socket, from a process of uid %d (%d before it not logged)", c.uid, more)
 	}
+	c.seats.rest(c, c.seats.idle.PushFront)
 	select {
 	case <-time.After(c.server.options.TokenPause):
 	case <-ctx.Done():
