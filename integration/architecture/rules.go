@@ -180,7 +180,7 @@ var CallBans = []CallBan{
 		Calls: []string{"os.Rename", "syscall.Rename", "syscall.Renameat", "golang.org/x/sys/unix.Rename", "golang.org/x/sys/unix.Renameat", "golang.org/x/sys/unix.Renameat2"},
 		Except: []Exception{
 			{"runner/privatefile", "replaces a file whole, on the disk, and private from its first moment"},
-			{"runner/image", "puts directories in their place, which it has written to the disk, and their index"},
+			{"runner/image", "puts directories in their place, which it has written to the disk"},
 			{"runner/hygiene/process.go", "replaces what is known of a workspace, which is found out anew where it is lost"},
 			{"cmd/creel/exec_result.go", "replaces a file of the caller's, with the mode and the life that the caller wants"},
 		},

@@ -17,8 +17,8 @@
 //
 // creeld links this package, so it parses nothing that a registry or an
 // archive wrote: its own two JSON files only. Packages below it do that, in a
-// process of their own. It may import distribution/reference and x/sys, and
-// never changes anything of an image that is in the store.
+// process of their own. It may import privatefile, distribution/reference and
+// x/sys, and never changes anything of an image that is in the store.
 package image
 
 import (
@@ -53,7 +53,7 @@ func Open(dir string) (*Store, error) {
 	if !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("open image store: %s is not an absolute path", dir)
 	}
-	s := &Store{dir: dir}
+	s := &Store{dir: filepath.Clean(dir)}
 	f, err := s.open()
 	if errors.Is(err, unix.ENOENT) {
 		return s, nil

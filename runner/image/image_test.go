@@ -5,12 +5,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/privatefile/privatefiletest"
 )
 
 const (
@@ -235,6 +238,68 @@ func TestNothingHalfDoneCounts(t *testing.T) {
 	image, err := s.Resolve("kept:1")
 	check(t, err)
 	check(t, image.Release())
+}
+
+func TestNamesAreTheOldOrTheNewOnesWhateverEndsAChange(t *testing.T) {
+	s := newStore(t)
+	s.add(t, idA, "tools:1")
+	s.add(t, idB)
+	change := func(name, id string) func() error {
+		return func() error {
+			w := s.writer(t)
+			defer w.Close()
+			return w.Name(id, name)
+		}
+	}
+	means := func(when, name, want string) {
+		t.Helper()
+		image, err := s.Resolve(name)
+		if err != nil || image.ID != want {
+			t.Fatalf("%s: %s means %v, %v; want %s", when, name, image, err, want)
+		}
+		check(t, image.Release())
+	}
+	steps, err := privatefiletest.Steps(change("tools:1", idA))
+	check(t, err)
+	replaced := slices.Index(steps, "replace file")
+	for i, step := range steps {
+		want := idA
+		if i > replaced {
+			want = idB
+		}
+		if !privatefiletest.Kill(step, change("tools:1", idB)) {
+			t.Fatalf("it was not killed before it could %s", step)
+		}
+		means("killed before "+step, "tools:1", want)
+		check(t, change("tools:1", idA)())
+		if err := privatefiletest.Fail(step, unix.ENOSPC, change("tools:1", idB)); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("%s: %v", step, err)
+		}
+		means("failed to "+step, "tools:1", want)
+		check(t, change("tools:1", idA)())
+		means("after that", "tools:1", idA)
+		if entries, err := os.ReadDir(s.dir); err != nil || len(entries) != 4 { // lock, names.json, two images
+			t.Errorf("after %s there is %v, %v", step, entries, err)
+		}
+	}
+}
+
+func TestRecordOfAnImageIsWrittenThroughNothing(t *testing.T) {
+	s := newStore(t)
+	for _, put := range []func(path string) error{
+		func(path string) error { return os.Symlink(filepath.Join(t.TempDir(), "target"), path) },
+		func(path string) error { return os.WriteFile(path, nil, 0o600) },
+	} {
+		w := s.writer(t)
+		d, err := w.Draft()
+		check(t, err)
+		check(t, put(filepath.Join(d.Path, "image", recordName)))
+		if err := d.Commit(Info{ID: idA}); !errors.Is(err, unix.EEXIST) {
+			t.Errorf("got %v", err)
+		}
+		check(t, errors.Join(d.Close(), w.Close()))
+	}
+	s.add(t, idA, "tools:1") // the control
 }
 
 func TestSecondWriterWaits(t *testing.T) {

@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/creel-sandbox/creel/runner/privatefile"
 )
 
 // ErrInUse is returned for an image that a sandbox is made from.
@@ -156,7 +157,11 @@ func (d *Draft) Commit(info Info) error {
 	}
 	path := filepath.Join(d.Path, "image")
 	info.Names = nil // they are in the index
-	if err := writeJSON(filepath.Join(path, recordName), info); err != nil {
+	data, err := encode(info)
+	if err == nil {
+		err = writeNew(filepath.Join(path, recordName), data)
+	}
+	if err != nil {
 		return fmt.Errorf("write record of image: %w", err)
 	}
 	if err := unix.Syncfs(int(d.Root.Fd())); err != nil {
@@ -209,15 +214,19 @@ func (w *Writer) change(edit func(index) error) error {
 	if err := edit(names); err != nil {
 		return err
 	}
-	// A rename over the old file: whoever reads finds one or the other whole.
-	tmp := filepath.Join(w.store.dir, tmpPrefix+indexName)
-	if err := writeJSON(tmp, names); err != nil {
+	data, err := encode(names)
+	if err != nil {
 		return fmt.Errorf("write names of images: %w", err)
 	}
-	if err := os.Rename(tmp, filepath.Join(w.store.dir, indexName)); err != nil {
+	dir, err := privatefile.Open(w.store.dir)
+	if err != nil {
 		return fmt.Errorf("write names of images: %w", err)
 	}
-	return w.sync()
+	defer dir.Close()
+	if err := dir.Write(indexName, data); err != nil {
+		return fmt.Errorf("write names of images: %w", err)
+	}
+	return nil
 }
 
 // Remove removes an image and its names, unless it is in use (ErrInUse).
@@ -274,20 +283,18 @@ func createBelow(dir *os.File, name string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// writeJSON writes a file that does not exist, and has it on the disk when it
-// returns.
-func writeJSON(path string, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+// writeNew writes a file where there is nothing, not a symlink either.
+func writeNew(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(data, '\n'))
-	return errors.Join(err, f.Sync(), f.Close())
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+// encode writes JSON that people can read too.
+func encode(v any) ([]byte, error) {
+	data, err := json.MarshalIndent(v, "", "  ")
+	return append(data, '\n'), err
 }
