@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -65,6 +67,35 @@ func TestCommandDiesWithTheParentWhereAsked(t *testing.T) {
 		}
 		stdin.Close()
 		parent.Wait()
+	}
+}
+
+// TestCommandWhoseParentIsGoneIsNotStarted has creel begin when the shell that
+// reads it has ended: nobody would ever end its command.
+func TestCommandWhoseParentIsGoneIsNotStarted(t *testing.T) {
+	for flag, runs := range map[string]bool{"--die-with-parent": false, "": true} {
+		r := newRig(t)
+		made := filepath.Join(t.TempDir(), "made")
+		const script = `exec 4< <(while kill -0 $$ 2>/dev/null; do :; done; exec %s exec %s -- touch %s 2>&3); exit`
+		parent := exec.CommandContext(t.Context(), "/bin/bash", "-c", fmt.Sprintf(script, binary, flag, made))
+		parent.Env = r.env
+		messages, theirs, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer messages.Close()
+		parent.ExtraFiles = []*os.File{theirs}
+		if err := parent.Run(); err != nil {
+			t.Fatal(err)
+		}
+		theirs.Close()
+		told, err := io.ReadAll(messages) // to the end of creel
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(made); runs != (err == nil) || runs == strings.Contains(string(told), "whoever started creel has ended") {
+			t.Errorf("with %q: %v, and creel says %q", flag, err, told)
+		}
 	}
 }
 
