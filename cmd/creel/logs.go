@@ -12,7 +12,7 @@ import (
 func newLogsCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "logs",
-		Usage:     "print the kept output of one sandbox",
+		Usage:     "print the kept output of one sandbox; on a terminal without its control characters",
 		ArgsUsage: "ID",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the sandbox ends"},
@@ -25,11 +25,12 @@ func runLogs(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return program.Usagef(c, "logs takes one ID")
 	}
+	stdout, stderr := program.ForTerminal(os.Stdout), program.ForTerminal(os.Stderr)
 	request := api.LogsRequest{ID: c.Args().First(), Follow: c.Bool("follow")}
 	return newClient().Logs(c.Context, request, func(chunk api.LogChunk) error {
-		to := os.Stdout
+		to := stdout
 		if chunk.Stream == "stderr" {
-			to = os.Stderr
+			to = stderr
 		}
 		_, err := to.Write(chunk.Data)
 		return err

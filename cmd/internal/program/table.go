@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/urfave/cli/v2"
 )
@@ -31,13 +33,35 @@ func Table(to io.Writer, header []string, rows [][]string) error {
 	return nil
 }
 
-// JSON prints v as indented JSON, with < > & as they are.
+// JSON prints v as indented JSON, with < > & as they are. What prints nothing is
+// escaped (RFC 8259, 7), the C1 control characters too, which a terminal would
+// obey: there are words of sandboxes in it.
 func JSON(to io.Writer, v any) error {
-	encoder := json.NewEncoder(to)
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
+	err := encoder.Encode(v)
+	if err == nil {
+		_, err = io.WriteString(to, escaped(text.String()))
+	}
+	if err != nil {
 		return fmt.Errorf("print JSON: %w", err)
 	}
 	return nil
+}
+
+// escaped gives JSON in which every character of a string prints something.
+func escaped(text string) string {
+	var out strings.Builder
+	for _, r := range text {
+		if r == '\n' || unicode.IsPrint(r) {
+			out.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&out, `\u%04x`, unit)
+		}
+	}
+	return out.String()
 }
