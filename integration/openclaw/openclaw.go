@@ -3,7 +3,7 @@
 // OpenClaw and a real creeld, driven over OpenClaw's own HTTP API and from a
 // chat, with stand-ins for the model and for Telegram.
 //
-// It imports testrig, cache and profiles, and nothing of runner but the forms that a
+// It imports testrig, cache, dockerd and profiles, and nothing of runner but the forms that a
 // canary can take. It never talks to anything but what it started, except npm's
 // registry, for the one version of OpenClaw that is pinned here.
 package openclaw
@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,6 +107,7 @@ type OpenClaw struct {
 	uid, gid uint32
 	groups   []uint32
 	secrets  []string
+	within   []string // the start of its command line
 	gateway  gateway
 }
 
@@ -129,13 +131,18 @@ type Options struct {
 	// Secrets are added to OpenClaw's environment: K=V.
 	Secrets []string
 	Token   string
+	// Env is added too where OpenClaw is a process of the host.
+	Env []string
+	// Within, left out for none, is the start of its command line there, which
+	// root runs and which makes it a process of the user.
+	Within []string
 }
 
 // New writes a configuration, as root, that the user can read and not write.
 func New(t testing.TB, o Options) *OpenClaw {
 	t.Helper()
 	c := &OpenClaw{t: t, Dir: o.Dir, Data: o.Dir + "/data", Seen: cmp.Or(o.Seen, o.Dir+"/data"), Token: o.Token, Port: freePort(t),
-		install: Install(t), uid: o.UID, gid: o.GID, groups: o.Groups}
+		install: Install(t), uid: o.UID, gid: o.GID, groups: o.Groups, within: o.Within}
 	check(t, os.MkdirAll(o.Dir, 0o710))
 	check(t, os.Chown(o.Dir, 0, int(o.GID)))
 	for _, dir := range []string{"", "/tmp"} {
@@ -152,7 +159,7 @@ func New(t testing.TB, o Options) *OpenClaw {
 	check(t, err)
 	check(t, os.WriteFile(c.config(), data, 0o640))
 	check(t, os.Chown(c.config(), 0, int(o.GID)))
-	c.secrets = append([]string{"OPENCLAW_GATEWAY_TOKEN=" + o.Token}, o.Secrets...)
+	c.secrets = slices.Concat([]string{"OPENCLAW_GATEWAY_TOKEN=" + o.Token}, o.Secrets, o.Env)
 	return c
 }
 
@@ -173,12 +180,15 @@ func (c *OpenClaw) config() string { return c.Dir + "/openclaw.json" }
 
 // Command prepares a run of OpenClaw's own command line, as its user.
 func (c *OpenClaw) Command(args ...string) *exec.Cmd {
-	cmd := exec.Command(node(c.install), append([]string{filepath.Join(c.install, "node_modules/openclaw/openclaw.mjs")}, args...)...)
+	argv := slices.Concat(c.within, []string{node(c.install), filepath.Join(c.install, "node_modules/openclaw/openclaw.mjs")}, args)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append([]string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + c.Data, "TMPDIR=" + c.Data + "/tmp",
 		"OPENCLAW_STATE_DIR=" + c.Data + "/.openclaw", "OPENCLAW_CONFIG_PATH=" + c.config()}, c.secrets...)
 	cmd.Dir = c.Data
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true,
-		Credential: &syscall.Credential{Uid: c.uid, Gid: c.gid, Groups: c.groups}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if c.within == nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: c.uid, Gid: c.gid, Groups: c.groups}
+	}
 	return cmd
 }
 

@@ -43,7 +43,7 @@ var (
 )
 
 // start gives the shared stage, with OpenClaw running.
-func start(t *testing.T) *stage {
+func start(t testing.TB) *stage {
 	t.Helper()
 	s := once()
 	if s == nil {
@@ -166,12 +166,12 @@ func bot(url string) map[string]any {
 
 // do has the model make a call in a session of its own, and gives what the
 // model is told of it.
-func (s *stage) do(t *testing.T, tool string, args map[string]any) (Call, string) {
+func (s *stage) do(t testing.TB, tool string, args map[string]any) (Call, string) {
 	t.Helper()
 	return s.doIn(t, "session-"+rand.Text()[:8], tool, args)
 }
 
-func (s *stage) doIn(t *testing.T, session, tool string, args map[string]any) (Call, string) {
+func (s *stage) doIn(t testing.TB, session, tool string, args map[string]any) (Call, string) {
 	t.Helper()
 	call := NewCall(tool, args)
 	answer := s.claw.Ask(session, call.Message())

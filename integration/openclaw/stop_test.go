@@ -104,28 +104,35 @@ const nogroup = 65534
 
 // besides is the stage with another OpenClaw, a process without privilege.
 func (s *stage) besides(t *testing.T) *stage {
-	t.Helper()
 	creel := map[string]any{"program": s.Dir + "/bin/creel", "socket": s.Dir + "/run/exec.sock"}
+	return s.onTheHost(t, "host", creel, Options{})
+}
+
+// onTheHost is the stage with another OpenClaw, which is no agent but a process
+// without privilege, and which no chat reaches. Its configuration is laid over
+// the stage's.
+func (s *stage) onTheHost(t testing.TB, name string, creel map[string]any, o Options) *stage {
+	t.Helper()
+	o.Dir, o.UID, o.GID, o.Groups, o.Token = s.Dir+"/"+name, testrig.User, testrig.User, []uint32{nogroup}, s.claw.Token
+	o.Secrets = []string{"PROVIDER_KEY=" + string(s.canaries["provider-key"])}
 	config := s.config(creel)
-	lay(config, s.onHost(s.Dir+"/host/data/openclaw.log"))
+	lay(config, s.onHost(o.Dir+"/data/openclaw.log"))
+	lay(config, o.Config)
 	delete(config, "channels") // a bot has one reader
-	host := *s
-	host.claw = New(t, Options{
-		Dir: s.Dir + "/host", UID: testrig.User, GID: testrig.User, Groups: []uint32{nogroup}, Token: s.claw.Token,
-		Secrets: []string{"PROVIDER_KEY=" + string(s.canaries["provider-key"])},
-		Config:  config,
-	})
+	o.Config = config
+	other := *s
+	other.claw = New(t, o)
 	_, err := os.Stat(Temporary)
 	if foreign := err == nil; !foreign {
 		t.Cleanup(func() { check(t, os.RemoveAll(Temporary)) })
 	}
-	host.claw.Start()
+	other.claw.Start()
 	t.Cleanup(func() {
-		if host.claw.Running() {
-			host.claw.Kill()
+		if other.claw.Running() {
+			other.claw.Kill()
 		}
 	})
-	return &host
+	return &other
 }
 
 func (s *stage) killAmidCommands(t *testing.T) {
