@@ -195,13 +195,14 @@ func (c *OpenClaw) Command(args ...string) *exec.Cmd {
 // process is a gateway that is a process of the host, as its user.
 type process struct {
 	command *exec.Cmd
+	within  bool   // another program
 	out     string // path
 }
 
 // Start starts the gateway as a process of the host.
 func (c *OpenClaw) Start() {
 	c.t.Helper()
-	p := &process{command: c.Command("gateway", "run"), out: c.Dir + "/log"}
+	p := &process{command: c.Command("gateway", "run"), within: c.within != nil, out: c.Dir + "/log"}
 	out, err := os.OpenFile(p.out, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	check(c.t, err)
 	defer out.Close()
@@ -212,7 +213,11 @@ func (c *OpenClaw) Start() {
 
 func (p *process) kill(t testing.TB) {
 	t.Helper()
-	check(t, p.command.Process.Kill())
+	pid := p.command.Process.Pid
+	if p.within { // what made it a process of the user has it as its child
+		pid = -pid
+	}
+	check(t, syscall.Kill(pid, syscall.SIGKILL))
 	_ = p.command.Wait()
 }
 
