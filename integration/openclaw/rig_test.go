@@ -102,6 +102,9 @@ func (s *stage) config(creel map[string]any) map[string]any {
 		"agents": map[string]any{"defaults": map[string]any{
 			"skipBootstrap": true, "model": map[string]any{"primary": "standin/standin"},
 		}},
+		// As it is where nobody says otherwise: who speaks while the model works
+		// for another is heard at once.
+		"messages": map[string]any{"queue": map[string]any{"mode": "steer"}},
 		"models":   map[string]any{"providers": map[string]any{"standin": provider(s.standIns)}},
 		"channels": map[string]any{"telegram": bot(s.standIns)},
 		"plugins": map[string]any{

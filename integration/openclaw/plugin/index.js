@@ -6,7 +6,7 @@
 // backend for a program to spawn without telling it that. An id, made here, put
 // into the call's environment and good for one command, joins the two.
 import { spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import path from "node:path";
 import { definePluginEntry } from "openclaw/plugin-sdk/plugin-entry";
 import { createRemoteShellSandboxFsBridge, registerSandboxBackend } from "openclaw/plugin-sdk/sandbox";
@@ -18,14 +18,19 @@ const CALL = "CREEL_CALL";
 // CREEL_FAILED is the exit code of `creel exec` when no command ran.
 const CREEL_FAILED = 125;
 
-// MOST_CALLS bounds what is remembered: calls that OpenClaw blocked after our
-// hook never end. One that is forgotten is refused.
-const MOST_CALLS = 1024;
+// MOST bounds what is remembered, of calls and of talks: calls that OpenClaw
+// blocked after our hook never end. One that is forgotten is refused.
+const MOST = 1024;
 
 // calls are those under way, by their id, the oldest first. OpenClaw loads this
 // file more than once, one copy for the hooks and one for the backend, and all
 // of them must know the same.
 const calls = (globalThis[Symbol.for("creel.calls")] ??= new Map());
+
+// talks are what is known of who speaks in a session, by its key. While the
+// model works for one, OpenClaw hands it what others say there ("steering"), and
+// goes on calling all that follows the first one's (queue-steering.md, Scope).
+const talks = (globalThis[Symbol.for("creel.talks")] ??= new Map());
 
 // origin names a person or a place of a chat platform as policies do:
 // telegram:123456789, or irc:libera/nick for an account that is not the default
@@ -44,6 +49,49 @@ function conversation({ channelId, requester }) {
   return channelId?.startsWith(prefix) ? channelId.slice(prefix.length) : channelId;
 }
 
+// voice is who said a message and where, of which only equality matters. What
+// OpenClaw does not say of it makes it nobody's: an error here would be lost.
+function voice(message) {
+  const about = message.__openclaw;
+  const [by, from] = [about?.senderIdentity, about?.transport];
+  return { who: person(by?.pluginId ?? from?.channel, by?.accountId, about?.senderId), where: JSON.stringify([from?.channel, from?.conversationRef]) };
+}
+
+const person = (platform, account, id) => JSON.stringify([platform, account ?? "default", id]);
+
+// hear is the hook before a message is written down, which is before the model
+// is told it, or before what it answers is done.
+function hear({ message }, { sessionKey }) {
+  const talk = talks.get(sessionKey) ?? { fresh: new Map(), answered: new Map(), voices: new Map() };
+  if (message.role === "user") {
+    const said = voice(message);
+    for (const list of [talk.fresh, talk.voices]) list.set(JSON.stringify(said), said);
+  } else if (message.role === "assistant" && talk.fresh.size > 0) {
+    [talk.answered, talk.fresh] = [talk.fresh, new Map()];
+  }
+  talks.delete(sessionKey);
+  talks.set(sessionKey, talk);
+  if (talks.size > MOST) talks.delete(talks.keys().next().value);
+}
+
+// names says for whom and from where a call is, as far as only one person, in
+// one place, has told the model anything since the run began: in what its first
+// call answers, and later. Whoever said more than that could have asked for it.
+function names(ctx) {
+  const talk = talks.get(ctx.sessionKey);
+  if (!talk) return {};
+  if (talk.run !== ctx.runId) [talk.run, talk.voices] = [ctx.runId, new Map([...talk.answered, ...talk.fresh])];
+  const [first, ...rest] = talk.voices.values();
+  if (!first) return {};
+  const { channel, accountId, senderId } = ctx.requester ?? {};
+  const alone = [first, ...rest].every(({ who }) => who === person(channel, accountId, senderId));
+  const together = rest.every(({ where }) => where === first.where);
+  return {
+    sender: alone ? origin(ctx.requester, senderId) : undefined,
+    channel: together ? origin(ctx.requester, conversation(ctx)) : undefined,
+  };
+}
+
 // remember is the hook before every tool call. requester is what OpenClaw itself
 // found out; senderIsOwner, which a client could once claim, is not looked at.
 function remember(event, ctx) {
@@ -56,11 +104,10 @@ function remember(event, ctx) {
     session: ctx.sessionKey,
     run: ctx.runId,
     name: ctx.toolCallId,
-    sender: origin(ctx.requester, ctx.requester?.senderId),
-    channel: origin(ctx.requester, conversation(ctx)),
+    ...names(ctx),
     env: event.params.env ?? {},
   });
-  if (calls.size > MOST_CALLS) calls.delete(calls.keys().next().value);
+  if (calls.size > MOST) calls.delete(calls.keys().next().value);
   return event.toolName === "exec" ? { params: { env: { ...event.params.env, [CALL]: id } } } : undefined;
 }
 
@@ -90,6 +137,12 @@ function current(session) {
   return { ...first, name: all.map((call) => call.name).join(",").slice(0, 255) };
 }
 
+// named is what creel calls a session, at most 255 bytes. No two are called the
+// same: with "scope: session" of the policy they would share their files.
+function named(session) {
+  return Buffer.byteLength(session) <= 255 ? session : createHash("sha256").update(session).digest("hex");
+}
+
 // inside gives a working directory, which must be the workspace or below it.
 function inside(workspace, dir) {
   const clean = path.posix.resolve(workspace, dir || workspace);
@@ -103,7 +156,7 @@ function backend({ policy = "exec-default", filePolicy = policy, workdir = "/wor
 
   // Values are joined to their flags, so that none can be taken for one.
   const exec = (name, call, dir, flags, command) => [
-    program, "exec", "--die-with-parent", `--policy=${name}`, `--cwd=${dir}`, `--session=${session.slice(0, 255)}`,
+    program, "exec", "--die-with-parent", `--policy=${name}`, `--cwd=${dir}`, `--session=${named(session)}`,
     ...(call.sender === undefined ? [] : [`--sender=${call.sender}`]),
     ...(call.channel === undefined ? [] : [`--channel=${call.channel}`]),
     ...(call.name === undefined ? [] : [`--call=${call.name}`]),
@@ -166,6 +219,8 @@ export default definePluginEntry({
     // Last of all hooks: what others change of a call, they change before.
     api.on("before_tool_call", remember, { priority: Number.MIN_SAFE_INTEGER });
     api.on("after_tool_call", forget);
+    // First of all hooks: of what was said, none is to change by whom.
+    api.on("before_message_write", hear, { priority: Number.MAX_SAFE_INTEGER });
     if (api.registrationMode !== "full") return; // hooks are to fire in the other modes too
     registerSandboxBackend("creel", async ({ sessionKey, cfg }) => {
       // Nothing that was asked for is dropped in silence.

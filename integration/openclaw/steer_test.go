@@ -1,0 +1,56 @@
+package openclaw
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// joined has somebody ask for a call in the listed group while a command of the
+// listed one's runs there, and so while the model works for him. OpenClaw hands
+// it to the model at once, or, if it was too late for that, afterwards: then it
+// is tried again.
+func (s *stage) joined(t *testing.T, from int64) (call Call, told string) {
+	t.Helper()
+	for pause := time.Second; pause < time.Minute; pause *= 2 {
+		first := NewCall("exec", nil)
+		first.Args = sh("touch /workspace/%s; until test -e /workspace/%[1]s.go; do sleep 0.05; done", first.ID)
+		first.Args["yieldMs"] = 60000 // or it would go on in the background after 10 s
+		s.telegram.Say(listed, listedGroup, first.Message())
+		s.slowly(t, "the first command runs", func() bool { return s.made(first.ID) })
+		call = touch()
+		s.telegram.Say(from, listedGroup, call.Message())
+		<-time.After(pause)
+		s.write(t, first.ID+".go", "")
+		s.slowly(t, "the model is told of both calls", func() bool {
+			var ok bool
+			told, ok = s.model.Result(call)
+			return ok
+		})
+		if _, answered := s.model.Result(first); !answered { // what came after it was answered first
+			return call, told
+		}
+	}
+	t.Fatal("OpenClaw did not have it join the run")
+	return
+}
+
+func (s *stage) made(name string) bool {
+	_, err := os.Stat(filepath.Join(s.Workspace, name))
+	return err == nil
+}
+
+// TestWhoJoinsARunDoesNotSpeakAsItsSender has somebody speak while the model
+// works for another, which OpenClaw then takes all that follows to be for.
+func TestWhoJoinsARunDoesNotSpeakAsItsSender(t *testing.T) {
+	s := start(t)
+	s.onlyListed(t)
+	call, told := s.joined(t, unlisted)
+	s.refused(t, call, told)
+	call, told = s.joined(t, listed)
+	if got := s.of(call); len(got) != 1 || got[0].Sender != fmt.Sprintf("telegram:%d", listed) {
+		t.Errorf("control: who goes on speaking himself is told %q, and ps says %+v", told, got)
+	}
+}
