@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"os"
 	"path/filepath"
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/rootfs"
+	"github.com/creel-sandbox/creel/runner/server"
+	"github.com/creel-sandbox/creel/runner/supervisor"
 )
 
 // agentSockets is the directory of the sockets on which agents run commands.
@@ -32,10 +34,19 @@ func placeExecSockets(set *policy.Set, cfg *policy.Config) {
 	set.PlaceExecSockets(func(agent string) string { return filepath.Join(agentSockets(cfg), agent+".sock") })
 }
 
+// agentSocket is one that is served.
+type agentSocket struct {
+	net.Listener
+	server *server.Server
+}
+
+// HangUp implements supervisor.AgentSocket.
+func (s agentSocket) HangUp() { s.server.HangUp(s.Listener) }
+
 // listenForAgent makes the socket of one agent, for its user alone, and serves
 // it until it is closed. Who it is the kernel says for each connection, as on
 // the socket for commands, and nothing but that is served on it.
-func (d *daemon) listenForAgent(path string, who rootfs.Identity) (io.Closer, error) {
+func (d *daemon) listenForAgent(path string, who rootfs.Identity, own func(sandbox string) bool) (supervisor.AgentSocket, error) {
 	listener, err := listen(path, 0, ownerOnly)
 	if err != nil {
 		return nil, err
@@ -45,9 +56,9 @@ func (d *daemon) listenForAgent(path string, who rootfs.Identity) (io.Closer, er
 		return nil, fmt.Errorf("give %s to the agent's user: %w", path, err)
 	}
 	go func() {
-		if err := d.server.ServeExec(listener); err != nil {
+		if err := d.server.ServeExec(listener, own); err != nil {
 			d.log.WithField("socket", path).WithError(err).Error("the socket of an agent is not served any more")
 		}
 	}()
-	return listener, nil
+	return agentSocket{listener, d.server}, nil
 }

@@ -99,7 +99,7 @@ func (d *daemon) openServer(cfg *policy.Config, configPath string) error {
 		return err
 	}
 	d.server = server.New(server.Options{
-		Exec: sockets.exec, Admin: sockets.admin, Token: sockets.token, Backend: d.supervisor,
+		Exec: sockets.exec, Admin: sockets.admin, Token: sockets.token, Backend: d.supervisor, SandboxOf: d.supervisor.SandboxOf,
 		Admins: d.supervisor.Admins(), ConfigPath: configPath, Log: d.log.Warnf,
 	})
 	return nil

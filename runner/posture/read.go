@@ -103,6 +103,15 @@ func (p *Posture) readNamespaces(dir int) error {
 
 // namespacesOf gives the identity of each namespace of a process, whose
 // directory is open or, with its closing slash, named.
+// PIDNamespace identifies the PID namespace of a process, as Namespaces does.
+func PIDNamespace(pid int) (string, error) {
+	identity, err := kernelfile.Link(kernelfile.Path, fmt.Sprintf("/proc/%d/ns/pid", pid))
+	if err != nil {
+		return "", fmt.Errorf("read namespace: %w", err)
+	}
+	return identity, nil
+}
+
 func namespacesOf(dir int, name string) (map[string]string, error) {
 	identities := make(map[string]string, len(namespaceTypes))
 	for _, kind := range namespaceTypes {

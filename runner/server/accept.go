@@ -36,11 +36,10 @@ const (
 
 // accept serves one listener until it is closed. A failure that may pass
 // (such as running out of descriptors) is waited out, as in net/http.
-func (s *Server) accept(listener net.Listener, kind socketKind) error {
+func (s *Server) accept(listener net.Listener, kind socketKind, seats *seats) error {
 	if listener == nil {
 		return nil
 	}
-	seats := &seats{limiter: newLimiter(s.options.MaxConns, s.options.MaxConnsPerUID, s.options.MaxConns/reservedConns)}
 	var delay time.Duration
 	for {
 		conn, err := listener.Accept()
@@ -90,6 +89,11 @@ func (s *Server) admit(socket net.Conn, kind socketKind, seats *seats) {
 	if kind == tokenSocket {
 		c.peer, c.large = Peer{UID: noID, GID: noID}, s.largeOfTokens
 	}
+	if !s.outside(peer, seats) {
+		c.fail(errInside)
+		conn.Close()
+		return
+	}
 	if !seats.take(c) {
 		c.fail(errBusy(c.uid))
 		conn.Close()
@@ -107,6 +111,28 @@ func (s *Server) admit(socket net.Conn, kind socketKind, seats *seats) {
 		defer conn.Close()
 		c.serve()
 	}()
+}
+
+// outside says whether a process may use a socket, as far as that is a matter of
+// where it is. One that has ended, or of which nothing is known, may not.
+func (s *Server) outside(peer Peer, seats *seats) bool {
+	if s.options.SandboxOf == nil || peer.PID == 0 { // no process of a namespace below this one (pid_namespaces(7))
+		return true
+	}
+	sandbox, err := s.options.SandboxOf(peer.PID)
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ESRCH):
+		return false
+	case err != nil:
+		s.options.Log("find where uid %d calls from: %v", peer.UID, err)
+		return false
+	case sandbox == "" || seats.own(sandbox):
+		return true
+	}
+	if more, log := s.insiders.note(time.Now()); log {
+		s.options.Log("refused a connection from inside sandbox %s (%d before it not logged)", sandbox, more)
+	}
+	return false
 }
 
 // peerOf reads SO_PEERCRED (unix(7)): the identity the peer had when it

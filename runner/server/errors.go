@@ -15,6 +15,12 @@ var (
 		Hint:     "try again when it has restarted: systemctl status creeld",
 		ExitCode: api.ExitFailed,
 	}
+	errInside = &api.Error{
+		Code:     api.CodeDenied,
+		Message:  "no sandbox may use this socket",
+		Hint:     "an agent has one of its own: a mount of kind exec of its policy",
+		ExitCode: api.ExitFailed,
+	}
 	errBusyLarge = &api.Error{
 		Code:     api.CodeBusy,
 		Message:  "too many large requests are being sent at once",

@@ -1,9 +1,13 @@
 package server_test
 
 import (
+	"context"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/server"
@@ -23,7 +27,7 @@ func TestFurtherSocketServesCommandsAndNoOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- s.ServeExec(listener) }()
+	go func() { served <- s.ServeExec(listener, nil) }()
 	if event := strangerAsks(t, path, `{"route":"version"}`); event.Type != api.EventReply {
 		t.Errorf("control: version by a stranger: %+v", event)
 	}
@@ -53,7 +57,7 @@ func TestFurtherSocketIsClosedWithTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- s.ServeExec(listener) }()
+	go func() { served <- s.ServeExec(listener, nil) }()
 	if event := asks(t, 0, path, `{"route":"version"}`); event.Type != api.EventReply {
 		t.Errorf("control: %+v", event)
 	}
@@ -66,5 +70,90 @@ func TestFurtherSocketIsClosedWithTheServer(t *testing.T) {
 	if conn, err := net.Dial("unix", path); err == nil {
 		conn.Close()
 		t.Error("it is connected to still")
+	}
+}
+
+// further serves one more socket of a server, for a sandbox of its own.
+func further(t *testing.T, s *server.Server, sockets servertest.Sockets, own func(string) bool) (net.Listener, string) {
+	t.Helper()
+	path := sockets.Dir + "/further.sock"
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.ServeExec(listener, own) }()
+	if event := asks(t, 0, path, `{"route":"version"}`); event.Type != api.EventReply {
+		t.Errorf("control: %+v", event)
+	}
+	return listener, path
+}
+
+// A socket can be handed into a sandbox by whoever may use it outside.
+func TestNoSandboxUsesASocketThatIsNotItsOwn(t *testing.T) {
+	var where atomic.Pointer[func() (string, error)]
+	from := func(sandbox string, err error) {
+		f := func() (string, error) { return sandbox, err }
+		where.Store(&f)
+	}
+	from("", nil)
+	s, sockets := servertest.Serve(t, server.Options{Backend: &servertest.Host{}, TokenPause: soon,
+		SandboxOf: func(pid int32) (string, error) {
+			if int(pid) != os.Getpid() {
+				t.Errorf("asked of %d", pid)
+			}
+			return (*where.Load())()
+		}})
+	token := tokenOf(t, sockets, api.RouteTokenCreate, "ci")
+	_, own := further(t, s, sockets, func(sandbox string) bool { return sandbox == "its" })
+	for _, c := range []struct {
+		sandbox string
+		err     error
+		outside bool
+		owns    bool
+	}{
+		{"", nil, true, true}, {"its", nil, false, true}, {"another", nil, false, false},
+		{"", unix.ESRCH, false, false}, {"", os.ErrNotExist, false, false}, {"", unix.EACCES, false, false},
+	} {
+		from(c.sandbox, c.err)
+		for path, good := range map[string]bool{sockets.Exec: c.outside, sockets.Admin: c.outside, own: c.owns} {
+			if event := asks(t, 0, path, `{"route":"version"}`); good != (event.Type == api.EventReply) {
+				t.Errorf("from %q, %v, on %s: %+v", c.sandbox, c.err, path, event)
+			}
+		}
+		if c.outside != answersHolder(t, sockets.Token, token) {
+			t.Errorf("from %q, %v, with a token", c.sandbox, c.err)
+		}
+	}
+}
+
+// answersHolder asks with a token; a server that is asked by nobody it lets in
+// may have closed the connection before the question is sent.
+func answersHolder(t *testing.T, path string, token []byte) bool {
+	t.Helper()
+	_, wire := connect(t, path)
+	_ = wire.Send(api.Request{Route: api.RouteVersion, Token: token})
+	return receive(t, wire).Type == api.EventReply
+}
+
+func TestHangingUpEndsWhatWasAskedForOnThatSocketAlone(t *testing.T) {
+	backend := &busy{ctx: make(chan context.Context, 1)}
+	s, sockets := servertest.Serve(t, server.Options{Backend: backend})
+	listener, path := further(t, s, sockets, nil)
+	var begun []context.Context
+	for _, one := range []string{path, sockets.Exec} {
+		_, wire := connect(t, one)
+		newStdio(t).sendExec(t, wire, shell("true"))
+		begun = append(begun, <-backend.ctx)
+	}
+	s.HangUp(listener)
+	<-begun[0].Done()
+	if cause := context.Cause(begun[0]); cause != server.ErrCallerGone {
+		t.Errorf("it ended by %v", cause)
+	}
+	if begun[1].Err() != nil {
+		t.Error("what was asked for on the other socket ended too")
+	}
+	if event := asks(t, 0, path, `{"route":"version"}`); event.Type != api.EventReply {
+		t.Errorf("afterwards it answers %+v", event)
 	}
 }

@@ -2,6 +2,8 @@ package server
 
 import (
 	"container/list"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -11,10 +13,20 @@ import (
 // container has, or whoever has subordinate ones (subuid(5)).
 type seats struct {
 	limiter *limiter
+	own     func(sandbox string) bool // whose socket it is
 
-	mu   sync.Mutex
-	idle list.List // of *call, those to go first in front
+	mu    sync.Mutex
+	taken map[*call]struct{}
+	idle  list.List // of *call, those to go first in front
 }
+
+func (s *Server) newSeats(own func(sandbox string) bool) *seats {
+	return &seats{own: own, taken: map[*call]struct{}{},
+		limiter: newLimiter(s.options.MaxConns, s.options.MaxConnsPerUID, s.options.MaxConns/reservedConns)}
+}
+
+// nobody is whose socket it is that is no sandbox's.
+func nobody(string) bool { return false }
 
 // take gives a call a place, which leave gives back.
 func (s *seats) take(c *call) bool {
@@ -24,6 +36,9 @@ func (s *seats) take(c *call) bool {
 		}
 	}
 	c.seats = s
+	s.mu.Lock()
+	s.taken[c] = struct{}{}
+	s.mu.Unlock()
 	s.rest(c, s.idle.PushBack)
 	return true
 }
@@ -75,7 +90,20 @@ func (s *seats) forget(c *call) {
 
 // leave gives the place back that a call has, if it still has it.
 func (s *seats) leave(c *call) {
+	s.mu.Lock()
+	delete(s.taken, c)
+	s.mu.Unlock()
 	if s.work(c) {
 		s.limiter.release(c.uid)
+	}
+}
+
+// hangUp closes the connections of all that have a place.
+func (s *seats) hangUp() {
+	s.mu.Lock()
+	all := slices.Collect(maps.Keys(s.taken))
+	s.mu.Unlock()
+	for _, c := range all {
+		c.conn.Close()
 	}
 }

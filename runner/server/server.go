@@ -98,6 +98,10 @@ type Options struct {
 	// Exec, Admin and Token accept *net.UnixConn; a nil one is not served.
 	Exec, Admin, Token net.Listener
 	Backend            Backend
+	// SandboxOf says in which sandbox a process is, or "" for one outside. A
+	// socket can be handed into a sandbox, as its file can (unix(7),
+	// SCM_RIGHTS): whoever connects from one is refused. Nil does not ask.
+	SandboxOf func(pid int32) (string, error)
 	// Admins are the uids besides 0 that may use every route.
 	Admins []uint32
 	// ConfigPath is the file that denials name.
@@ -130,7 +134,8 @@ const (
 type Server struct {
 	options  Options
 	admins   atomic.Pointer[[]uint32]
-	refusals refusals
+	refusals refusals // of tokens
+	insiders refusals // of sandboxes
 	// Of messages over largeMessage, being received: on the token socket, and
 	// on the others.
 	largeOfTokens, large *limiter
@@ -141,8 +146,8 @@ type Server struct {
 
 	mu      sync.Mutex
 	closing bool
-	waiting map[*call]struct{}        // connections without a request yet
-	further map[net.Listener]struct{} // those of ServeExec
+	waiting map[*call]struct{}      // connections without a request yet
+	further map[net.Listener]*seats // those of ServeExec
 }
 
 // New returns a Server that Serve starts.
@@ -161,7 +166,7 @@ func New(options Options) *Server {
 		large:         newLimiter(maxLarge, maxLargePerUID, 1),
 		largeOfTokens: newLimiter(maxLarge, maxLargePerUID, 0),
 		waiting:       map[*call]struct{}{},
-		further:       map[net.Listener]struct{}{},
+		further:       map[net.Listener]*seats{},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.SetAdmins(options.Admins)
@@ -190,26 +195,28 @@ func (s *Server) isAdmin(uid uint32) bool {
 // error when a listener fails for good.
 func (s *Server) Serve() error {
 	done := make(chan error, 3)
-	go func() { done <- s.accept(s.options.Exec, execSocket) }()
-	go func() { done <- s.accept(s.options.Admin, adminSocket) }()
-	go func() { done <- s.accept(s.options.Token, tokenSocket) }()
+	go func() { done <- s.accept(s.options.Exec, execSocket, s.newSeats(nobody)) }()
+	go func() { done <- s.accept(s.options.Admin, adminSocket, s.newSeats(nobody)) }()
+	go func() { done <- s.accept(s.options.Token, tokenSocket, s.newSeats(nobody)) }()
 	return errors.Join(<-done, <-done, <-done)
 }
 
 // ServeExec serves one more socket for commands, such as an agent's own, until
 // it or the server is closed. Its connections count by themselves, so that
-// whoever has it to itself leaves the other's free.
-func (s *Server) ServeExec(listener net.Listener) error {
+// whoever has it to itself leaves the other's free. Of sandboxes, those may use
+// it that own says are its.
+func (s *Server) ServeExec(listener net.Listener, own func(sandbox string) bool) error {
+	seats := s.newSeats(own)
 	s.mu.Lock()
 	closing := s.closing
 	if !closing {
-		s.further[listener] = struct{}{}
+		s.further[listener] = seats
 	}
 	s.mu.Unlock()
 	if closing {
 		return listener.Close()
 	}
-	err := s.accept(listener, execSocket)
+	err := s.accept(listener, execSocket, seats)
 	s.mu.Lock()
 	delete(s.further, listener)
 	s.mu.Unlock()
@@ -217,6 +224,17 @@ func (s *Server) ServeExec(listener net.Listener) error {
 		return nil
 	}
 	return err
+}
+
+// HangUp closes every connection that was made to a further socket, and so ends
+// the commands that were asked for there, whoever holds the other end by now.
+func (s *Server) HangUp(listener net.Listener) {
+	s.mu.Lock()
+	seats := s.further[listener]
+	s.mu.Unlock()
+	if seats != nil {
+		seats.hangUp()
+	}
 }
 
 // Close stops accepting and waits for the requests under way. When ctx ends

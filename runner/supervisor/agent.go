@@ -118,6 +118,12 @@ func (a *agent) life() *invocation {
 	return a.inv
 }
 
+// isOwn says whether a sandbox is the one that the agent lives in.
+func (a *agent) isOwn(sandbox string) bool {
+	inv := a.life()
+	return inv != nil && inv.id == sandbox
+}
+
 // begin gives the agent a sandbox. It reports whether that is still for what is
 // wished.
 func (a *agent) begin(inv *invocation, want wish) bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -23,11 +22,12 @@ const maxPublished = 1024
 // declared any more: the port that it is published at, and the socket on which
 // it runs commands.
 type frontage struct {
+	of     *agent
 	at     netip.AddrPort
 	relay  *network.Relay
 	path   string
 	who    rootfs.Identity
-	socket io.Closer
+	socket AgentSocket
 	inside atomic.Pointer[network.Inside] // where the port leads to now
 }
 
@@ -85,7 +85,7 @@ func (f *frontage) listen(s *Supervisor, p *policy.Policy, who rootfs.Identity) 
 	if path == "" {
 		return nil
 	}
-	socket, err := s.cfg.Listen(path, who)
+	socket, err := s.cfg.Listen(path, who, f.of.isOwn)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,8 @@ func (f *frontage) listen(s *Supervisor, p *policy.Policy, who rootfs.Identity) 
 }
 
 // leadTo has the port lead to a sandbox, or nowhere. Connections to the former
-// one are reset: each would keep its network namespace.
+// one are reset: each would keep its network namespace. Those that it made are
+// closed: it may have handed them to somebody who lives on, and commands with them.
 func (f *frontage) leadTo(inv *invocation) {
 	if inv != nil {
 		f.inside.Store(&network.Inside{Process: inv.sandbox.Pidfd, Port: inv.policy.Agent.Publish.Port()})
@@ -103,6 +104,9 @@ func (f *frontage) leadTo(inv *invocation) {
 	f.inside.Store(nil)
 	if f.relay != nil {
 		f.relay.HangUp()
+	}
+	if f.socket != nil {
+		f.socket.HangUp()
 	}
 }
 

@@ -29,7 +29,7 @@ type life struct {
 // keepAgent keeps one agent up until it is not declared any more.
 func (s *Supervisor) keepAgent(a *agent) {
 	defer s.agents.keepers.Done()
-	f := &frontage{}
+	f := &frontage{of: a}
 	var p pace
 	for {
 		want := a.wanted()

@@ -59,11 +59,13 @@ type invocation struct {
 	shared    *session // nil where it shares nothing
 	outlived  bool     // the command has ended, and its sandbox goes on
 	mu        sync.Mutex
-	state     string
-	timings   []string
-	reason    string // why it was stopped; empty while nobody has
-	result    *api.Result
-	cancel    context.CancelFunc // of the launch
+	// pidNamespace is the sandbox's, from when its posture was compared.
+	pidNamespace string
+	state        string
+	timings      []string
+	reason       string // why it was stopped; empty while nobody has
+	result       *api.Result
+	cancel       context.CancelFunc // of the launch
 	// heir is the invocation that has taken over the sandbox from the pool.
 	heir *invocation
 	// abandoned is closed when somebody, and not the command, ended it.
@@ -87,7 +89,7 @@ func (inv *invocation) inherit(w *invocation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	inv.id, inv.root, inv.sandbox, inv.session = w.id, w.root, w.sandbox, w.session
-	inv.listeners, inv.relays, inv.prefetch = w.listeners, w.relays, w.prefetch
+	inv.listeners, inv.relays, inv.prefetch, inv.pidNamespace = w.listeners, w.relays, w.prefetch, w.pidNamespace
 	inv.done = w.done
 	inv.timings = []string{"taken from the pool"}
 	w.heir = inv

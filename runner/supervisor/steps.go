@@ -107,6 +107,9 @@ func (s *Supervisor) comparePosture(_ context.Context, inv *invocation) error {
 	}
 	differences := posture.Compare(want, got)
 	if len(differences) == 0 {
+		inv.mu.Lock()
+		defer inv.mu.Unlock()
+		inv.pidNamespace = got.Namespaces["pid"]
 		return nil
 	}
 	s.cfg.Log.WithField("sandbox", inv.id).WithField("differences", differences).

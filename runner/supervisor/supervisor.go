@@ -14,7 +14,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"runtime"
 	"slices"
@@ -71,11 +70,19 @@ type Config struct {
 	// InitPath is creel-init, for the doctor to look at.
 	InitPath string
 	// Listen makes the socket of an agent at a path, for its user alone, and
-	// serves it as the socket for commands is served.
-	Listen func(path string, who rootfs.Identity) (io.Closer, error)
+	// serves it as the socket for commands is served. Of sandboxes it is for
+	// those that own says are the agent's.
+	Listen func(path string, who rootfs.Identity, own func(sandbox string) bool) (AgentSocket, error)
 	// Load reads creel.yaml and the policies anew.
 	Load Loader
 	Log  *logrus.Logger
+}
+
+// AgentSocket is the socket on which an agent runs commands.
+type AgentSocket interface {
+	Close() error
+	// HangUp closes its connections, and so ends those commands.
+	HangUp()
 }
 
 // Supervisor implements server.Backend.
