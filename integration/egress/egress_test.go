@@ -1,5 +1,5 @@
-// Package egress_test has commands in real sandboxes try to reach what their
-// policy does not name, on an Internet of the tests' own.
+// Package egress_test has commands and agents in real sandboxes try to reach what
+// their policy does not name, on an Internet of the tests' own.
 package egress_test
 
 import (
@@ -38,6 +38,9 @@ for name, sent in json.load(open("/workspace/attempts.json")).items():
 print(json.dumps(answers))
 `
 
+// listedServices are those that the policies name.
+const listedServices = "api.example.org:443, api.example.org:8443, 93.184.216.34:443, inside.example.org:443"
+
 // site is an Internet, and a supervisor with a policy that names one service
 // of it.
 type site struct {
@@ -69,7 +72,7 @@ func newSite(t *testing.T, runtime string) *site {
 	s.net.Name("inside.example.org", "10.0.0.5")
 	s.Rig = testrig.Start(t, testrig.Options{Runtime: runtime, Policy: `network:
   gateway: 127.0.0.1:18789
-  egress: [api.example.org:443, api.example.org:8443, 93.184.216.34:443, inside.example.org:443]
+  egress: [` + listedServices + `]
   egressReason: tests`})
 	s.write(t, "ca.pem", authority.PEM())
 	return s
@@ -95,65 +98,69 @@ func (s *site) untouched(t *testing.T, services ...*internet.Service) {
 const curl = "curl --silent --show-error --max-time 20 --cacert /workspace/ca.pem "
 
 func TestCommandReachesTheServicesOfItsPolicy(t *testing.T) {
-	for _, runtime := range testrig.Runtimes {
-		t.Run(runtime, func(t *testing.T) {
-			s := newSite(t, runtime)
-			for _, script := range []string{
-				curl + "https://api.example.org/x",
-				curl + "--proxy socks5h://127.0.0.1:3128 https://api.example.org/x",
-				curl + "--insecure https://93.184.216.34/x",
-			} {
-				if got := s.Shell(script); got.Code != 0 || got.Stdout != "hello" {
-					t.Errorf("%s: %+v", script, got)
-				}
+	each(t, func(t *testing.T, s *site, shell func(string) testrig.Result) {
+		for _, script := range []string{
+			curl + "https://api.example.org/x",
+			curl + "--proxy socks5h://127.0.0.1:3128 https://api.example.org/x",
+			curl + "--insecure https://93.184.216.34/x",
+		} {
+			if got := shell(script); got.Code != 0 || got.Stdout != "hello" {
+				t.Errorf("%s: %+v", script, got)
 			}
-			s.untouched(t)
-			if got := s.Creel("ps", "-a"); !strings.Contains(got.Stdout, "network.egress") {
-				t.Errorf("ps does not say that it is a weaker mode:\n%s", got.Stdout)
-			}
-		})
-	}
+		}
+		s.untouched(t)
+		if got := s.Creel("ps", "-a"); !strings.Contains(got.Stdout, "network.egress") {
+			t.Errorf("ps does not say that it is a weaker mode:\n%s", got.Stdout)
+		}
+	})
 }
 
 func TestNoWayAroundTheListFromInside(t *testing.T) {
-	for _, runtime := range testrig.Runtimes {
-		t.Run(runtime, func(t *testing.T) {
-			s := newSite(t, runtime)
-			sent := map[string]string{}
-			rules := map[string]int{}
-			for _, a := range internet.Attempts() {
-				sent[a.Name] = base64.StdEncoding.EncodeToString(a.Bytes(t))
-				rules[a.Rule]++
+	each(t, func(t *testing.T, s *site, shell func(string) testrig.Result) {
+		sent := map[string]string{}
+		rules := map[string]int{}
+		for _, a := range internet.Attempts() {
+			sent[a.Name] = base64.StdEncoding.EncodeToString(a.Bytes(t))
+			rules[a.Rule]++
+		}
+		data, err := json.Marshal(sent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.write(t, "attempts.json", data)
+		s.write(t, "knock.py", []byte(knock))
+		got := shell("python3 /workspace/knock.py")
+		var answers map[string]string
+		if err := json.Unmarshal([]byte(got.Stdout), &answers); err != nil || len(answers) < 40 || len(answers) != len(sent) {
+			t.Fatalf("%d answers to %d attempts: %v\n%+v", len(answers), len(sent), err, got)
+		}
+		s.untouched(t, s.api, s.gateway)
+		for rule, n := range rules {
+			if logged := strings.Count(s.Log(), "rule="+rule); rule != "" && logged < n {
+				t.Errorf("%d refusals by %s are logged, want %d", logged, rule, n)
 			}
-			data, err := json.Marshal(sent)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.write(t, "attempts.json", data)
-			got := s.Exec("/usr/bin/python3", "-c", knock)
-			var answers map[string]string
-			if err := json.Unmarshal([]byte(got.Stdout), &answers); err != nil || len(answers) < 40 || len(answers) != len(sent) {
-				t.Fatalf("%d answers to %d attempts: %v\n%+v", len(answers), len(sent), err, got)
-			}
-			s.untouched(t, s.api, s.gateway)
-			for rule, n := range rules {
-				if logged := strings.Count(s.Log(), "rule="+rule); rule != "" && logged < n {
-					t.Errorf("%d refusals by %s are logged, want %d", logged, rule, n)
-				}
-			}
-			// The control: what is listed is reached the same way.
-			s.write(t, "attempts.json", []byte(`{"control": "`+base64.StdEncoding.EncodeToString(
-				append([]byte(internet.ConnectTo("api.example.org:443")), internet.Hello(t, "api.example.org")...))+`"}`))
-			s.Exec("/usr/bin/python3", "-c", knock)
-			if n, _ := s.api.Reached(); n == 0 {
-				t.Error("control: nothing reached the service that is listed")
-			}
+		}
+		// The control: what is listed is reached the same way.
+		s.write(t, "attempts.json", []byte(`{"control": "`+base64.StdEncoding.EncodeToString(
+			append([]byte(internet.ConnectTo("api.example.org:443")), internet.Hello(t, "api.example.org")...))+`"}`))
+		shell("python3 /workspace/knock.py")
+		if n, _ := s.api.Reached(); n == 0 {
+			t.Error("control: nothing reached the service that is listed")
+		}
+	})
+}
+
+func TestOtherWaysOutStayClosed(t *testing.T) {
+	for kind, shell := range inside {
+		t.Run(kind, func(t *testing.T) {
+			s := newSite(t, testrig.Runtimes[0])
+			stayClosed(t, s, shell(s, t))
 		})
 	}
 }
 
-func TestOtherWaysOutStayClosed(t *testing.T) {
-	s := newSite(t, testrig.Runtimes[0])
+func stayClosed(t *testing.T, s *site, shell func(script string) testrig.Result) {
+	t.Helper()
 	for _, c := range []struct{ what, script, want string }{
 		{"a name that is not listed", curl + "https://other.example.org/", "403"},
 		{"plain HTTP", curl + "--fail http://api.example.org/", "400"},
@@ -164,7 +171,7 @@ func TestOtherWaysOutStayClosed(t *testing.T) {
 		{"the gateway through the proxy", curl + "--noproxy '' --proxy http://127.0.0.1:3128 https://127.0.0.1:18789/", "403"},
 		{"a name server", "python3 -c 'import socket; print(socket.getaddrinfo(\"api.example.org\", 443))'", "Error"},
 	} {
-		got := s.Shell(c.script)
+		got := shell(c.script)
 		if got.Code == 0 || !strings.Contains(strings.ToLower(got.Stderr), strings.ToLower(c.want)) {
 			t.Errorf("%s: %+v", c.what, got)
 		}
@@ -175,11 +182,11 @@ func TestOtherWaysOutStayClosed(t *testing.T) {
 	}
 	// A name that changes what it means.
 	s.net.Name("api.example.org", "93.184.216.34", "10.0.0.5")
-	if got := s.Shell(curl + "https://api.example.org/"); got.Code != 0 {
+	if got := shell(curl + "https://api.example.org/"); got.Code != 0 {
 		t.Errorf("control: %+v", got)
 	}
 	s.api.Reached()
-	if got := s.Shell(curl + "https://api.example.org/"); got.Code == 0 || !strings.Contains(got.Stderr, "403") {
+	if got := shell(curl + "https://api.example.org/"); got.Code == 0 || !strings.Contains(got.Stderr, "403") {
 		t.Errorf("a name that points inside now: %+v", got)
 	}
 	s.untouched(t, s.api)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -83,26 +84,7 @@ func (a *Authority) Pool() *x509.CertPool {
 // host, with a certificate for names.
 func (i *Internet) Serve(a *Authority, address string, near bool, names ...string) *Service {
 	i.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(i.t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), DNSNames: names,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
-	check(i.t, err)
-	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	var listener net.Listener
-	listen := func() (err error) {
-		listener, err = net.Listen("tcp", address)
-		return err
-	}
-	if near {
-		check(i.t, listen())
-	} else {
-		i.do(listen)
-	}
-	i.t.Cleanup(func() { listener.Close() })
+	config, listener := i.certify(a, names), i.listen(address, near)
 	s := &Service{Address: address}
 	go func() {
 		for {
@@ -114,6 +96,45 @@ func (i *Internet) Serve(a *Authority, address string, near bool, names ...strin
 		}
 	}()
 	return s
+}
+
+// Handle has a handler serve HTTP over TLS at an address of the Internet.
+func (i *Internet) Handle(a *Authority, address string, handler http.Handler, names ...string) {
+	i.t.Helper()
+	server := &http.Server{Handler: handler}
+	listener := tls.NewListener(i.listen(address, false), i.certify(a, names))
+	i.t.Cleanup(func() { _ = server.Close() })
+	go func() { _ = server.Serve(listener) }() // until it is closed
+}
+
+// certify gives a service a certificate for names.
+func (i *Internet) certify(a *Authority, names []string) *tls.Config {
+	i.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(i.t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), DNSNames: names,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, &key.PublicKey, a.key)
+	check(i.t, err)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+// listen listens at an address of the Internet, or of the test's own host.
+func (i *Internet) listen(address string, near bool) (listener net.Listener) {
+	i.t.Helper()
+	listen := func() (err error) {
+		listener, err = net.Listen("tcp", address)
+		return err
+	}
+	if near {
+		check(i.t, listen())
+	} else {
+		i.do(listen)
+	}
+	i.t.Cleanup(func() { listener.Close() })
+	return listener
 }
 
 func (s *Service) serve(conn net.Conn, config *tls.Config) {
@@ -139,6 +160,7 @@ func (s *Service) serve(conn net.Conn, config *tls.Config) {
 			if errors.Is(err, io.EOF) {
 				_ = inner.Close()
 			}
+			_ = conn.(*net.TCPConn).CloseWrite() // whoever waits for an answer need not
 			_, _ = io.Copy(io.Discard, &counted{conn, s})
 			return
 		}

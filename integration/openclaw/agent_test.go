@@ -27,6 +27,9 @@ func (s *stage) policy() string {
 	shipped, err := fs.ReadFile(profiles.Policies(), "openclaw-agent.yaml")
 	check(s.claw.t, err)
 	text := string(shipped)
+	data := func(source, target string) string {
+		return fmt.Sprintf("  - {kind: data, source: %s, target: %s}\n", source, target)
+	}
 	secret := func(env, name string) string { return fmt.Sprintf("  - {env: %s, from: \"systemd:%s\"}\n", env, name) }
 	for _, r := range []struct{ old, new string }{
 		{"user: openclaw\n", fmt.Sprintf("user: %q\n", fmt.Sprintf("%d:%[1]d", testrig.User))},
@@ -36,9 +39,10 @@ func (s *stage) policy() string {
 		{"source: /var/log/openclaw,", "source: " + s.claw.Dir + "/logs,"},
 		{"source: /srv/openclaw/openclaw.json,", "source: " + s.claw.config() + ","},
 		{"source: /srv/openclaw/plugin,", "source: " + s.Dir + "/plugin,"},
-		{"tmp:", fmt.Sprintf("  - {kind: data, source: %s, target: /openclaw}\n  - {kind: data, source: %s, target: /creel}\ntmp:", s.claw.install, s.Dir+"/bin")},
+		{"tmp:", data(s.claw.install, "/openclaw") + data(s.Dir+"/bin", "/creel") + data(s.authority, "/authority") + "tmp:"},
+		{"env:\n", "env:\n  NODE_EXTRA_CA_CERTS: " + s.trusted("/authority") + "\n"},
 		{"  - {env: ANTHROPIC_API_KEY, from: \"store:model-provider\"} ", secret("PROVIDER_KEY", "provider-key") + secret("BOT_TOKEN", "bot-token")},
-		{"# network:\n#   egress: [api.anthropic.com:443, api.telegram.org:443]\n", fmt.Sprintf("network: {gateway: %q}\n", strings.TrimPrefix(s.standIns, "http://"))},
+		{"# network:\n#   egress: [api.anthropic.com:443, ", "network:\n  egress: [" + providerName + ":443, "},
 		{"publish: 127.0.0.1:18789", fmt.Sprintf("publish: 127.0.0.1:%d\nrestart: {backoff: 10ms, most: 1s}", s.claw.Port)},
 		{"within: 2m}", "within: 3m, every: 2s, timeout: 10s, failures: 3}"},
 	} {

@@ -3,20 +3,21 @@ package openclaw
 import (
 	"crypto/rand"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/creel-sandbox/creel/integration/internet"
 	"github.com/creel-sandbox/creel/integration/testrig"
 	"github.com/creel-sandbox/creel/runner/leakcheck"
 )
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	// In the tests' own network there is no registry.
+	_ = shared.Try(func() { Install(shared) })
+	code := internet.Main(m)
 	shared.End()
 	if len(shared.Failures()) > 0 {
 		code = 1
@@ -28,10 +29,14 @@ func TestMain(m *testing.M) {
 // OpenClaw takes long to start.
 type stage struct {
 	*testrig.Rig
-	claw     *OpenClaw
-	model    *Model
-	telegram *Telegram
-	standIns string // the URL of both
+	claw      *OpenClaw
+	model     *Model
+	telegram  *Telegram
+	net       *internet.Internet
+	authority string              // a directory with what the stand-ins' certificates are signed by
+	others    []*internet.Service // that the agent's policy does not name
+	// redirected counts the requests that the provider sent to one of these.
+	redirected *atomic.Int32
 	// What must never be seen: the gateway's token, the provider's key, the
 	// bot's token, and what commands get.
 	canaries map[string]leakcheck.Canary
@@ -69,7 +74,7 @@ func setUp() (s *stage) {
 const credential = "credentials: [{env: DEPLOY_TOKEN, from: 'systemd:deploy'}]\npool: {warm: 2}\n"
 
 func newStage() *stage {
-	s := &stage{model: &Model{}, canaries: map[string]leakcheck.Canary{}}
+	s := &stage{model: &Model{}, redirected: &atomic.Int32{}, canaries: map[string]leakcheck.Canary{}}
 	for _, name := range []string{"openclaw-gateway-token", "provider-key", "bot-token", "deploy"} {
 		s.canaries[name] = leakcheck.NewCanary()
 	}
@@ -83,11 +88,12 @@ func newStage() *stage {
 		}
 		check(shared, os.WriteFile(filepath.Join(credentials, name), []byte(value), 0o400))
 	}
+	s.net = internet.New(shared) // before creeld, which then asks the name server there
 	s.Rig = testrig.Start(shared, testrig.Options{Env: []string{"CREDENTIALS_DIRECTORY=" + credentials}, Policy: credential})
 	// OpenClaw takes a workspace that has become empty for lost.
 	check(shared, os.WriteFile(filepath.Join(s.Workspace, "AGENTS.md"), []byte("Be kind.\n"), 0o644))
 	CopyPlugin(shared, s.Dir+"/plugin", testrig.User)
-	s.standIns = serve(s)
+	s.serve()
 	s.claw = New(shared, Options{Dir: s.Dir + "/claw", Seen: "/state", UID: testrig.User, GID: testrig.User, Token: string(s.canaries["openclaw-gateway-token"]),
 		Config: s.config(map[string]any{"program": "/creel/creel"})})
 	check(shared, os.Mkdir(s.claw.Dir+"/logs", 0o700))
@@ -105,8 +111,8 @@ func (s *stage) config(creel map[string]any) map[string]any {
 		// As it is where nobody says otherwise: who speaks while the model works
 		// for another is heard at once.
 		"messages": map[string]any{"queue": map[string]any{"mode": "steer"}},
-		"models":   map[string]any{"providers": map[string]any{"standin": provider(s.standIns)}},
-		"channels": map[string]any{"telegram": bot(s.standIns)},
+		"models":   map[string]any{"providers": providers()},
+		"channels": map[string]any{"telegram": bot()},
 		"plugins": map[string]any{
 			"allow":   []any{"creel", "telegram"},
 			"entries": map[string]any{"creel": map[string]any{"config": creel}},
@@ -124,47 +130,10 @@ func (s *stage) onHost(log string) map[string]any {
 	}
 }
 
-// ServeHTTP implements http.Handler: both stand-ins are at one address, since
-// OpenClaw reaches one of the host.
-func (s *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, "/bot") {
-		s.telegram.ServeHTTP(w, r)
-		return
-	}
-	s.model.ServeHTTP(w, r)
-}
-
 // usual puts the policy in force that most tests use.
 func (s *stage) usual() {
 	s.WritePolicy("exec-default", s.PolicyText("exec-default", credential))
 	s.Reload()
-}
-
-// serve starts a stand-in and gives its URL.
-func serve(handler http.Handler) string {
-	server := httptest.NewServer(handler)
-	shared.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
-	})
-	return server.URL
-}
-
-func provider(url string) map[string]any {
-	zeros := map[string]any{"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}
-	return map[string]any{
-		"baseUrl": url + "/v1", "apiKey": "${PROVIDER_KEY}", "api": "openai-completions",
-		"models": []any{map[string]any{"id": "standin", "name": "standin", "reasoning": false, "input": []any{"text"},
-			"cost": zeros, "contextWindow": 1000000, "maxTokens": 4096}},
-	}
-}
-
-// bot lets everybody talk to it, so that it is creel that refuses.
-func bot(url string) map[string]any {
-	return map[string]any{
-		"enabled": true, "botToken": "${BOT_TOKEN}", "apiRoot": url, "dmPolicy": "open", "allowFrom": []any{"*"},
-		"groupPolicy": "open", "groupAllowFrom": []any{"*"}, "groups": map[string]any{"*": map[string]any{"requireMention": false}},
-	}
 }
 
 // do has the model make a call in a session of its own, and gives what the

@@ -33,6 +33,14 @@ func (l *Lasting) Cleanup(f func()) {
 	l.undo = append(l.undo, f)
 }
 
+// TempDir implements testing.TB: End removes the directory.
+func (l *Lasting) TempDir() string {
+	dir, err := os.MkdirTemp("", "creel-lasting-")
+	l.Check(err)
+	l.Cleanup(func() { l.Check(os.RemoveAll(dir)) })
+	return dir
+}
+
 // Errorf implements testing.TB.
 func (l *Lasting) Errorf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)

@@ -1,0 +1,72 @@
+package egress_test
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
+)
+
+//go:embed agent.py
+var program string
+
+// inside are the kinds of sandbox that a script can run in, each with what runs
+// it there.
+var inside = map[string]func(*site, *testing.T) func(script string) testrig.Result{
+	"a command": func(s *site, _ *testing.T) func(string) testrig.Result { return s.Shell },
+	"an agent":  (*site).agent,
+}
+
+// agent has creeld keep up an agent with the network of the site's commands.
+func (s *site) agent(t *testing.T) func(script string) testrig.Result {
+	t.Helper()
+	s.write(t, "agent.py", []byte(program))
+	s.WritePolicy("agent", fmt.Sprintf(`apiVersion: creel/v1
+kind: Agent
+name: agent
+justification: tests keep it up
+owner: tests@example.org
+reviewBy: 2099-01-01
+root: {host: true}
+user: "%d:%[1]d"
+mounts: [{kind: workspace, source: %s, target: /workspace}]
+command: [python3, /workspace/agent.py]
+publish: 127.0.0.1:18790
+network: {gateway: '127.0.0.1:18789', egress: [%s]}
+`, testrig.User, s.Workspace, listedServices))
+	s.Reload()
+	var told testrig.Result
+	ask := func(script string) error {
+		response, err := http.Post("http://127.0.0.1:18790/", "text/plain", strings.NewReader(script))
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		told = testrig.Result{}
+		return json.NewDecoder(response.Body).Decode(&told)
+	}
+	s.Eventually("the agent listens", func() bool { return ask("true") == nil })
+	return func(script string) testrig.Result {
+		t.Helper()
+		if err := ask(script); err != nil {
+			t.Fatalf("ask the agent: %v\n%s", err, s.Log())
+		}
+		return told
+	}
+}
+
+// each has a test look from inside each kind of sandbox, made by each runtime.
+func each(t *testing.T, look func(t *testing.T, s *site, shell func(script string) testrig.Result)) {
+	for _, runtime := range testrig.Runtimes {
+		for kind, shell := range inside {
+			t.Run(runtime+" "+kind, func(t *testing.T) {
+				s := newSite(t, runtime)
+				look(t, s, shell(s, t))
+			})
+		}
+	}
+}
