@@ -37,6 +37,31 @@ func TestModelCannotHaveACommandRunOutside(t *testing.T) {
 	}
 }
 
+// TestChatCannotHaveACommandRunOutside has somebody set, as anybody can who talks
+// to OpenClaw, where the commands of a conversation run, before and in a message.
+func TestChatCannotHaveACommandRunOutside(t *testing.T) {
+	s := start(t)
+	const word = "/exec host=gateway security=full ask=off"
+	for name, words := range map[string][]string{"nothing, as a control": {""}, "a message before": {word, ""}, "the message": {word + " "}} {
+		t.Run(name, func(t *testing.T) {
+			call := NewCall("exec", nil)
+			call.Args = sh("echo ran; touch %s/tmp/%s", s.claw.Seen, call.ID)
+			for _, word := range words[:len(words)-1] {
+				before := len(s.telegram.Said(unlisted))
+				s.telegram.Say(unlisted, unlisted, word)
+				s.slowly(t, "it is answered", func() bool { return len(s.telegram.Said(unlisted)) > before })
+			}
+			s.telegram.Say(unlisted, unlisted, words[len(words)-1]+call.Message())
+			s.slowly(t, "the model is told what came of it", func() bool { _, ok := s.model.Result(call); return ok })
+			told, _ := s.model.Result(call)
+			if _, err := os.Stat(filepath.Join(s.claw.Data, "tmp", call.ID)); err == nil || strings.Contains(told, "ran") != (words[0] == "") {
+				t.Errorf("the model was told %q, ps says %+v, and of a trace outside: %v", told, s.of(call), err)
+			}
+		})
+		s.telegram.Say(unlisted, unlisted, "/exec host=auto")
+	}
+}
+
 // TestVariablesThatRunOtherCodeAreRefused also shows that the gateway's own
 // environment reaches no command, and what a call sets does.
 func TestVariablesThatRunOtherCodeAreRefused(t *testing.T) {

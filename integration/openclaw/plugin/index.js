@@ -108,7 +108,10 @@ function remember(event, ctx) {
     env: event.params.env ?? {},
   });
   if (calls.size > MOST) calls.delete(calls.keys().next().value);
-  return event.toolName === "exec" ? { params: { env: { ...event.params.env, [CALL]: id } } } : undefined;
+  // Whoever talks to OpenClaw can have a session's commands run by OpenClaw
+  // itself ("/exec host=gateway"). A call that says where it is to run is refused
+  // where that is not so.
+  return event.toolName === "exec" ? { params: { host: "sandbox", elevated: false, env: { ...event.params.env, [CALL]: id } } } : undefined;
 }
 
 // forget is the hook after every tool call.
