@@ -117,6 +117,15 @@ func TestFileToolsReachNothingButTheWorkspace(t *testing.T) {
 			t.Fatalf("a write to %s made a file outside", path)
 		}
 	}
+	for _, path := range []string{"link", "folder/new", own} {
+		_, listed := s.do(t, "ls", map[string]any{"path": filepath.Dir(path)})
+		s.do(t, "apply_patch", patch("*** Add File: "+path, "+overwritten"))
+		s.do(t, "apply_patch", patch("*** Update File: "+path, "@@", "-"+mark, "+overwritten"))
+		data, err := os.ReadFile(file)
+		if err != nil || string(data) != mark || strings.Contains(listed, `"own"`) {
+			t.Fatalf("after patches of %s the file holds %q: %v; of its directory the model was told %q", path, data, err, listed)
+		}
+	}
 	for name := range links {
 		_ = os.Remove(filepath.Join(s.Workspace, name)) // a write may have replaced it
 	}

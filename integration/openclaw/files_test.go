@@ -28,8 +28,13 @@ func (s *stage) ended(call Call) bool {
 	return true
 }
 
-// TestFileToolsWorkInSandboxesOfTheirCall has the model write, read, change and
-// list files, and wants ps to know for which call each sandbox was.
+// patch is the arguments of the apply_patch tool.
+func patch(lines ...string) map[string]any {
+	return map[string]any{"input": "*** Begin Patch\n" + strings.Join(lines, "\n") + "\n*** End Patch\n"}
+}
+
+// TestFileToolsWorkInSandboxesOfTheirCall has the model write, read, change, patch
+// and list files, and wants ps to know for which call each sandbox was.
 func TestFileToolsWorkInSandboxesOfTheirCall(t *testing.T) {
 	s := start(t)
 	path := "notes/today.txt"
@@ -43,7 +48,11 @@ func TestFileToolsWorkInSandboxesOfTheirCall(t *testing.T) {
 		{"read", map[string]any{"path": path}, "two", "one\ntwo\n"},
 		{"edit", map[string]any{"path": path, "edits": []any{map[string]any{"oldText": "two", "newText": "three"}}}, "", "one\nthree\n"},
 		{"read", map[string]any{"path": path}, "three", "one\nthree\n"},
-		{"exec", sh("ls notes"), "today.txt", "one\nthree\n"},
+		{"ls", map[string]any{"path": "notes"}, "today.txt", "one\nthree\n"},
+		{"apply_patch", patch("*** Update File: "+path, "@@", " one", "-three", "+four"), path, "one\nfour\n"},
+		{"apply_patch", patch("*** Add File: notes/new.txt", "+new"), "notes/new.txt", "one\nfour\n"},
+		{"ls", map[string]any{"path": "notes"}, "new.txt", "one\nfour\n"},
+		{"apply_patch", patch("*** Delete File: notes/new.txt"), "notes/new.txt", "one\nfour\n"},
 	} {
 		call, result := s.doIn(t, "files", step.tool, step.args)
 		data, err := os.ReadFile(filepath.Join(s.Workspace, path))
@@ -59,5 +68,8 @@ func TestFileToolsWorkInSandboxesOfTheirCall(t *testing.T) {
 				t.Errorf("%s: ps says %+v", step.tool, one)
 			}
 		}
+	}
+	if _, err := os.Stat(filepath.Join(s.Workspace, "notes/new.txt")); !os.IsNotExist(err) {
+		t.Errorf("the file that a patch removed: %v", err)
 	}
 }
