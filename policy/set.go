@@ -54,6 +54,7 @@ func LoadSet(fsys fs.FS, dir string) (*Set, []Problem) {
 		}
 	}
 	problems = append(problems, set.publishOnce()...)
+	problems = append(problems, set.agentsKeepWhatIsTheirs()...)
 	if len(problems) > 0 {
 		sortProblems(problems)
 		return nil, problems
