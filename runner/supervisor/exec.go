@@ -49,13 +49,20 @@ func (s *Supervisor) run(ctx context.Context, inv *invocation, err error, peer s
 	case err == nil:
 		started(inv.id)
 		exit, err = s.attend(ctx, inv, control)
-	case inv.stopped() != api.ReasonOutputLimit: // a command can reach its limit before its start is reported
-		if goneReason(ctx) == api.ReasonTokenEnded { // there is somebody to be told
-			inv.stop(api.ReasonTokenEnded)
-		}
+	case !stoppedAmidStart(ctx, inv):
 		return s.launchFailed(inv, err)
 	}
 	return s.conclude(inv, exit, err, ctx.Done()), nil
+}
+
+// stoppedAmidStart reports whether a launch that failed was stopped once its
+// init had all that the command needs. That may run by then, for what its init
+// says of it comes later: it has ended as others do that are stopped.
+func stoppedAmidStart(ctx context.Context, inv *invocation) bool {
+	if ctx.Err() != nil && (inv.begun || goneReason(ctx) == api.ReasonTokenEnded) { // which is to be told
+		inv.stop(goneReason(ctx))
+	}
+	return inv.begun && inv.stopped() != ""
 }
 
 // conclude sees a command that has ended, or is to, to the end of its last

@@ -20,6 +20,7 @@ import (
 	"github.com/creel-sandbox/creel/runner/credential"
 	"github.com/creel-sandbox/creel/runner/credential/locked"
 	"github.com/creel-sandbox/creel/runner/engine"
+	"github.com/creel-sandbox/creel/runner/initproto"
 	"github.com/creel-sandbox/creel/runner/server"
 )
 
@@ -205,6 +206,37 @@ func TestResultSaysHowItEnded(t *testing.T) {
 	<-c.done
 	if told := asAPI(t, c.err); told.ExitCode != api.ExitNotFound {
 		t.Errorf("not found: %+v", told)
+	}
+}
+
+// Whoever ends a command just when it begins is not told that it did not.
+func TestCommandThatIsStoppedBeforeItsStartIsReportedHasRun(t *testing.T) {
+	r := newRig(t, options{})
+	original := launchSteps
+	t.Cleanup(func() { launchSteps = original })
+	for name, stop := range map[string]func(*invocation){
+		api.ReasonKilled: func(inv *invocation) { inv.stop(api.ReasonKilled) },
+		"":               func(*invocation) {}, // the control: nobody did, and it is unknown what became of it
+	} {
+		launchSteps = slices.Clone(original)
+		launchSteps[len(launchSteps)-1].do = func(s *Supervisor, ctx context.Context, inv *invocation) error {
+			if err := s.startCommand(ctx, inv); err != nil {
+				return err
+			}
+			r.eventually("the command runs", func() bool { return os.Remove(r.workspace+"/ran") == nil })
+			stop(inv)
+			return initproto.ErrGone // in the place of what the init says
+		}
+		c := r.run("touch ran; sleep 1000")
+		switch {
+		case name == "" && asAPI(t, c.err).ExitCode != api.ExitFailed:
+			t.Errorf("control: %+v, %v", c.result, c.err)
+		case name != "" && (c.err != nil || c.result.Reason != name || c.result.ExitCode != 137):
+			t.Errorf("%s: %+v, %v", name, c.result, c.err)
+		}
+	}
+	if left := r.leftovers(); len(left) != 0 {
+		t.Errorf("left %q", left)
 	}
 }
 

@@ -71,6 +71,9 @@ type invocation struct {
 	// abandoned is closed when somebody, and not the command, ended it.
 	abandoned chan struct{}
 	launched  time.Time
+	// begun: the init had all that the command needs, and did not say that it
+	// could not be started.
+	begun bool
 	// report tells the log how it ended, once the caller knows.
 	report func()
 }

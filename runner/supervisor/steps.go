@@ -134,7 +134,9 @@ func (s *Supervisor) startCommand(ctx context.Context, inv *invocation) error {
 	}
 	err := send(ctx, inv, job)
 	var failed *initproto.StartError
-	if errors.As(err, &failed) {
+	refused := errors.As(err, &failed)
+	inv.begun = !refused && !errors.Is(err, initproto.ErrJob)
+	if refused {
 		return startProblem(inv, job, failed)
 	}
 	if err != nil {
