@@ -89,6 +89,7 @@ func serveCommand(ctx context.Context, c *call, body *api.ExecRequest, err error
 		}
 	})
 	if err != nil {
+		c.slow(err)
 		return err
 	}
 	return c.send(&api.Event{Type: api.EventExited, Result: result})

@@ -83,3 +83,43 @@ func TestFloodEndsNoCommand(t *testing.T) {
 		t.Errorf("the command was ended: %v", context.Cause(ctx))
 	}
 }
+
+// denying is a backend that lets nobody run anything.
+type denying struct{ servertest.Host }
+
+func (*denying) Exec(_ context.Context, _ server.Peer, _ *api.ExecRequest, stdio server.Stdio, _ <-chan api.Control, _ func(string)) (*api.Result, error) {
+	stdio.Close()
+	return nil, &api.Error{Code: api.CodeDenied, Message: "refused", ExitCode: api.ExitFailed}
+}
+
+// Each refusal is a line in the log, and who has no patience must not fill it:
+// one who asks again and again, and never waits, is at its share soon.
+func TestRefusedAreHeldToTheirShareAndKeepNobodyOut(t *testing.T) {
+	_, sockets := servertest.Serve(t, server.Options{Backend: &denying{}, MaxConns: 64, MaxConnsPerUID: 20, RefusalPause: time.Hour})
+	refused := 0
+	for ; refused < 1000; refused++ {
+		conn, err := dialAs(t, stranger, sockets.Exec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wire, err := api.NewConn(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdio := newStdio(t)
+		if err := wire.Send(api.Request{Route: api.RouteExec, Body: body(t, shell("true"))}, int(stdio.theirs[0].Fd()), int(stdio.theirs[1].Fd()), int(stdio.theirs[2].Fd())); err != nil {
+			break // it has been turned away before it asked
+		}
+		conn.Close()
+		if event := strangerAsks(t, sockets.Exec, `{"route":"version"}`); event.Error != nil {
+			checkError(t, event.Error, api.CodeBusy)
+			break
+		}
+	}
+	if refused < 200 || refused >= 1000 {
+		t.Errorf("it was slowed down after %d refusals", refused)
+	}
+	if event := asks(t, neighbour, sockets.Exec, `{"route":"version"}`); event.Type != api.EventReply {
+		t.Errorf("control: another uid is told %+v", event.Error)
+	}
+}

@@ -115,6 +115,9 @@ type Options struct {
 	// TokenPause is how long whoever shows a token that is not good waits for
 	// the answer.
 	TokenPause time.Duration
+	// RefusalPause is how long, at most, a refused command keeps its place where
+	// many were refused.
+	RefusalPause time.Duration
 	// Log is told what no client can be told; nil drops it.
 	Log func(format string, args ...any)
 }
@@ -128,6 +131,7 @@ const (
 	DefaultRequestTimeout = 10 * time.Second
 	DefaultWriteTimeout   = 10 * time.Second
 	DefaultTokenPause     = time.Second
+	DefaultRefusalPause   = 10 * time.Second
 )
 
 // Server serves the sockets.
@@ -144,6 +148,9 @@ type Server struct {
 	cancel context.CancelCauseFunc
 	calls  sync.WaitGroup
 
+	refused  pace          // of commands
+	stopping chan struct{} // closed when closing is set
+
 	mu      sync.Mutex
 	closing bool
 	waiting map[*call]struct{}      // connections without a request yet
@@ -158,6 +165,7 @@ func New(options Options) *Server {
 	setDefault(&options.RequestTimeout, DefaultRequestTimeout)
 	setDefault(&options.WriteTimeout, DefaultWriteTimeout)
 	setDefault(&options.TokenPause, DefaultTokenPause)
+	setDefault(&options.RefusalPause, DefaultRefusalPause)
 	if options.Log == nil {
 		options.Log = func(string, ...any) {}
 	}
@@ -165,6 +173,7 @@ func New(options Options) *Server {
 		options:       options,
 		large:         newLimiter(maxLarge, maxLargePerUID, 1),
 		largeOfTokens: newLimiter(maxLarge, maxLargePerUID, 0),
+		stopping:      make(chan struct{}),
 		waiting:       map[*call]struct{}{},
 		further:       map[net.Listener]*seats{},
 	}
@@ -256,6 +265,9 @@ func (s *Server) Close(ctx context.Context) error {
 func (s *Server) stopAccepting() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.closing {
+		close(s.stopping)
+	}
 	s.closing = true
 	var errs []error
 	for _, listener := range slices.AppendSeq([]net.Listener{s.options.Exec, s.options.Admin, s.options.Token}, maps.Keys(s.further)) {
