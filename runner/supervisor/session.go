@@ -40,6 +40,10 @@ type session struct {
 	over    bool
 }
 
+// mostMembers bounds the sandboxes of one session: what its commands left running
+// counts to their caller's share of all, and a caller asks for many people.
+const mostMembers = maxPerCaller / 8
+
 // sessions are those under way. Their lock is taken before that of an
 // invocation, never with it held.
 type sessions struct {
@@ -67,6 +71,10 @@ func (s *Supervisor) joinSession(_ context.Context, inv *invocation) error {
 	if shared != nil && !reflect.DeepEqual(shared.policy, inv.policy) {
 		s.endSession(shared)
 		shared = nil
+	}
+	if shared != nil && len(shared.members) >= mostMembers {
+		return &api.Error{Code: api.CodeBusy, ExitCode: api.ExitFailed, Message: fmt.Sprintf("policy %s: %d sandboxes of this session go on, as many as can", key.policy, mostMembers),
+			Hint: "end what was left running; creel ps lists it as background"}
 	}
 	if shared == nil {
 		var err error

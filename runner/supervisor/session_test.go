@@ -108,3 +108,27 @@ func TestCanaryJoinsNoSession(t *testing.T) {
 		}
 	}
 }
+
+// What one session leaves running cannot take all that its caller may have.
+func TestSessionHasItsShareOfSandboxesAndNoMore(t *testing.T) {
+	s := admitting(t)
+	declared, err := (&rig{t: t, workspace: "/srv/workspace"}).declare(map[string]string{"exec-default": "scope: session"})
+	check(t, err)
+	s.declared.Store(declared)
+	p, _ := declared.Policies.Get("exec-default")
+	one := &session{key: sessionKey{policy: p.Name, name: "one"}, policy: p, members: map[*invocation]bool{}}
+	s.sessions.all = map[sessionKey]*session{one.key: one}
+	for i := range mostMembers {
+		inv := &invocation{policy: p, req: inSession("one", "true")}
+		if err := s.joinSession(t.Context(), inv); err != nil || inv.shared != one {
+			t.Fatalf("control: the one after %d: %v", i, err)
+		}
+	}
+	inv := &invocation{policy: p, req: inSession("one", "true")}
+	if err := s.joinSession(t.Context(), inv); err == nil || !strings.Contains(err.Error(), "64 sandboxes of this session") || inv.shared != nil {
+		t.Errorf("one more: %v", err)
+	}
+	if 4*mostMembers > maxPerCaller {
+		t.Errorf("a session may have %d of the %d sandboxes of its caller", mostMembers, maxPerCaller)
+	}
+}
