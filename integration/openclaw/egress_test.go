@@ -52,7 +52,7 @@ func TestOpenClawReachesItsProviderAndNothingElse(t *testing.T) {
 		t.Run(provider, func(t *testing.T) {
 			call := touch()
 			s.begin(t, provider, call)
-			s.For(t).Eventually("it is refused", func() bool { return len(s.refusals(asked)) > 0 })
+			s.slowly(t, "it is refused", func() bool { return len(s.refusals(asked)) > 0 })
 			if line := s.refusals(asked)[0]; !strings.Contains(line, "rule=http_request_denied") || !strings.Contains(line, "network.egress does not name it") {
 				t.Errorf("the journal says %q", line)
 			}
@@ -71,7 +71,7 @@ func TestRedirectOfTheProviderLeadsNowhere(t *testing.T) {
 	s := start(t)
 	s.begin(t, "redirected", touch())
 	// The second time, OpenClaw is done with the first.
-	s.Eventually("the provider has answered twice", func() bool { return s.redirected.Load() >= 2 })
+	s.slowly(t, "the provider has answered twice", func() bool { return s.redirected.Load() >= 2 })
 	s.untouched(t)
 }
 
