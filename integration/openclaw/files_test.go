@@ -73,3 +73,18 @@ func TestFileToolsWorkInSandboxesOfTheirCall(t *testing.T) {
 		t.Errorf("the file that a patch removed: %v", err)
 	}
 }
+
+// TestLargeFileDoesNotFillOpenClaw has the model read more than a file tool is
+// to hold, of a policy that bounds no output.
+func TestLargeFileDoesNotFillOpenClaw(t *testing.T) {
+	s := start(t)
+	line := strings.Repeat("x", 1023) + "\n"
+	for name, size := range map[string]int{"small": 4, "large": 128 << 10} {
+		s.write(t, name, strings.Repeat(line, size))
+		_, result := s.do(t, "read", map[string]any{"path": name})
+		if refused := strings.Contains(result, "creel: more than"); refused != (name == "large") || !refused && !strings.Contains(result, line) {
+			t.Errorf("of the %s file the model was told %.300q", name, result)
+		}
+		check(t, os.Remove(filepath.Join(s.Workspace, name)))
+	}
+}

@@ -22,6 +22,10 @@ const CREEL_FAILED = 125;
 // blocked after our hook never end. One that is forgotten is refused.
 const MOST = 1024;
 
+// MOST_BYTES is what a file tool may bring at once, as with OpenClaw's own
+// sandboxes.
+const MOST_BYTES = 100 * 1024 * 1024;
+
 // calls are those under way, by their id, the oldest first. OpenClaw loads this
 // file more than once, one copy for the hooks and one for the backend, and all
 // of them must know the same.
@@ -200,13 +204,21 @@ function backend({ policy = "exec-default", filePolicy = policy, workdir = "/wor
   };
 }
 
-// run gives what a program wrote and how it ended. The policy bounds its output.
+// run gives what a program wrote and how it ended. It is ended when it writes
+// more than OpenClaw is to hold, which a policy need not bound.
 function run(file, argv, options, stdin) {
   return new Promise((resolve, reject) => {
     const child = spawn(file, argv, { ...options, stdio: "pipe" });
     const [stdout, stderr] = [[], []];
-    child.stdout.on("data", (data) => stdout.push(data));
-    child.stderr.on("data", (data) => stderr.push(data));
+    let room = MOST_BYTES;
+    const keep = (chunks) => (data) => {
+      room -= data.length;
+      if (room >= 0) return chunks.push(data);
+      child.kill("SIGKILL");
+      reject(new Error(`creel: more than ${MOST_BYTES} bytes`));
+    };
+    child.stdout.on("data", keep(stdout));
+    child.stderr.on("data", keep(stderr));
     child.stdin.on("error", () => {}); // a script may end before it has read all
     child.stdin.end(stdin);
     child.on("error", reject);
