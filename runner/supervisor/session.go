@@ -31,7 +31,8 @@ type session struct {
 	key    sessionKey
 	policy *policy.Policy
 	tmp    *rootfs.Tmp
-	done   chan struct{} // closed when it is over
+	done   chan struct{}   // closed when it is over
+	token  <-chan struct{} // closed when that of its first command is; nil: there is none
 	// members are the invocations that have a sandbox, and whether their command
 	// runs, or is about to.
 	members map[*invocation]bool
@@ -52,6 +53,15 @@ type sessions struct {
 	closed bool
 }
 
+func (shared *session) tokenEnded() bool {
+	select {
+	case <-shared.token:
+		return true
+	default:
+		return false
+	}
+}
+
 // lingers says that what the command leaves running goes on.
 func (inv *invocation) lingers() bool { return inv.shared != nil && !inv.req.TTY }
 
@@ -68,7 +78,9 @@ func (s *Supervisor) joinSession(_ context.Context, inv *invocation) error {
 		return errClosed
 	}
 	shared := s.sessions.all[key]
-	if shared != nil && !reflect.DeepEqual(shared.policy, inv.policy) {
+	// Another token of the same name begins with a session of its own: the
+	// former may have been replaced for what somebody did with it.
+	if shared != nil && (!reflect.DeepEqual(shared.policy, inv.policy) || shared.tokenEnded()) {
 		s.endSession(shared)
 		shared = nil
 	}
@@ -112,12 +124,12 @@ func (s *Supervisor) beginSession(key sessionKey, inv *invocation) (*session, er
 		age.Stop()
 		return nil, err
 	}
-	shared := &session{key: key, policy: inv.policy, tmp: tmp, done: make(chan struct{}), members: map[*invocation]bool{}}
-	s.sessions.all[key] = shared
 	var token <-chan struct{} // nil never tells
 	if inv.peer.Holder != nil {
 		token = inv.peer.Holder.Ended.Done()
 	}
+	shared := &session{key: key, policy: inv.policy, tmp: tmp, token: token, done: make(chan struct{}), members: map[*invocation]bool{}}
+	s.sessions.all[key] = shared
 	go func() {
 		defer age.Stop()
 		select {

@@ -132,3 +132,29 @@ func TestSessionHasItsShareOfSandboxesAndNoMore(t *testing.T) {
 		t.Errorf("a session may have %d of the %d sandboxes of its caller", mostMembers, maxPerCaller)
 	}
 }
+
+// A session that somebody began with a token that has ended since is not joined
+// with the one that replaced it, however soon that is.
+func TestSessionOfATokenThatHasEndedIsNotJoined(t *testing.T) {
+	r := newRig(t, options{policy: "scope: session"})
+	for ended, want := range map[bool]string{false: "kept", true: "none"} {
+		begun := r.start(inSession("one", "echo kept >/tmp/file"), "")
+		if <-begun.done; begun.err != nil {
+			t.Fatal(begun.err)
+		}
+		token := make(chan struct{})
+		if ended {
+			close(token)
+		}
+		r.sessions.mu.Lock()
+		for _, shared := range r.sessions.all {
+			shared.token = token // what looks out for its end has not seen it yet
+		}
+		r.sessions.mu.Unlock()
+		c := r.start(inSession("one", "cat /tmp/file 2>/dev/null || echo none"), "")
+		<-c.done
+		if c.err != nil || strings.TrimSpace(c.stdout.String()) != want {
+			t.Errorf("ended %v: %q, %v", ended, c.stdout, c.err)
+		}
+	}
+}
