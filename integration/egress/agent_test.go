@@ -3,8 +3,10 @@ package egress_test
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -24,7 +26,10 @@ var inside = map[string]func(*site, *testing.T) func(script string) testrig.Resu
 // agent has creeld keep up an agent with the network of the site's commands.
 func (s *site) agent(t *testing.T) func(script string) testrig.Result {
 	t.Helper()
-	s.write(t, "agent.py", []byte(program))
+	files := s.Dir + "/agent"
+	if err := errors.Join(os.Mkdir(files, 0o755), os.WriteFile(files+"/agent.py", []byte(program), 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	s.WritePolicy("agent", fmt.Sprintf(`apiVersion: creel/v1
 kind: Agent
 name: agent
@@ -33,11 +38,13 @@ owner: tests@example.org
 reviewBy: 2099-01-01
 root: {host: true}
 user: "%d:%[1]d"
-mounts: [{kind: workspace, source: %s, target: /workspace}]
-command: [python3, /workspace/agent.py]
+mounts:
+  - {kind: workspace, source: %s, target: /workspace, mode: rw}
+  - {kind: data, source: %s, target: /agent}
+command: [python3, /agent/agent.py]
 publish: 127.0.0.1:18790
 network: {gateway: '127.0.0.1:18789', egress: [%s]}
-`, testrig.User, s.Workspace, listedServices))
+`, testrig.User, s.Workspace, files, listedServices))
 	s.Reload()
 	var told testrig.Result
 	ask := func(script string) error {
