@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync/atomic"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -14,10 +14,6 @@ import (
 	"github.com/creel-sandbox/creel/runner/network"
 	"github.com/creel-sandbox/creel/runner/network/egress"
 )
-
-// maxRefusals of egress are logged for each sandbox: a command that tries on
-// and on must not fill the journal. The last of them says so.
-const maxRefusals = 100
 
 // doors are the addresses that a sandbox listens at for the supervisor: the
 // gateway's and the proxy's, where the policy has them, in this order.
@@ -116,20 +112,14 @@ func CheckEgress(set *policy.Set) error {
 	return nil
 }
 
-// egressLog logs the refusals of one sandbox.
+// egressLog logs the refusals of one sandbox, within bounds.
 func (s *Supervisor) egressLog(inv *invocation) func(*egress.Refusal) {
 	log := s.cfg.Log.WithFields(logrus.Fields{"sandbox": inv.id, "policy": inv.policy.Name})
-	var count atomic.Int64
+	refusals := newRefusals()
 	return func(r *egress.Refusal) {
-		n := count.Add(1)
-		if n > maxRefusals {
-			return
+		if others, ok := refusals.note(time.Now()); ok {
+			log.WithFields(logrus.Fields{"asked": r.Asked, "rule": r.Rule}).Warn("egress refused: " + r.Reason + others)
 		}
-		message := "egress refused: " + r.Reason
-		if n == maxRefusals {
-			message += "; further refusals of this sandbox are not logged"
-		}
-		log.WithFields(logrus.Fields{"asked": r.Asked, "rule": r.Rule}).Warn(message)
 	}
 }
 
