@@ -1,7 +1,3 @@
-// Package readme runs what README.md prints: every command of its shell
-// blocks, as printed, and the policy it explains.
-//
-// It imports policy and testrig, and never anything of runner.
 package readme
 
 import (
@@ -9,7 +5,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -17,30 +12,6 @@ import (
 	"github.com/creel-sandbox/creel/integration/testrig"
 	"github.com/creel-sandbox/creel/policy"
 )
-
-const root = "../.."
-
-func read(t *testing.T, name string) string {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join(root, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-// blocks gives the contents of README's fenced blocks of one language.
-func blocks(t *testing.T, language string) []string {
-	t.Helper()
-	var found []string
-	for _, match := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(read(t, "README.md"), -1) {
-		found = append(found, match[1])
-	}
-	if len(found) == 0 {
-		t.Fatalf("README.md has no %s block", language)
-	}
-	return found
-}
 
 func TestReadmePolicyIsAcceptedAsPrinted(t *testing.T) {
 	text := blocks(t, "yaml")[0]
@@ -132,7 +103,7 @@ func TestQuickstartRunsAsPrinted(t *testing.T) {
 		t.Error(".ci/run does not run the README's test command")
 	}
 	cmd := exec.Command("make", "quickstart")
-	cmd.Dir = root
+	cmd.Dir = root()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("make quickstart: %v\n%s", err, out)

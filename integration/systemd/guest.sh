@@ -1,65 +1,11 @@
 #!/bin/bash
 # Runs as root in the machine of package vm, with what `make install` installs
-# in /in/root: one function per check, each by itself fit to fail. What a
-# check prints is the reason it failed for.
+# in /in/root.
 # shellcheck disable=SC2016 # the sandbox's shell, or eval later, expands these
-set -u
-exec >/out/log 2>&1
+# shellcheck source=/dev/null
+. /in/checks
 
 unit=/sys/fs/cgroup/system.slice/creeld.service
-
-check() { # NAME: runs check_NAME
-	local why status
-	echo "--- $1"
-	why=$(
-		set -eux
-		"check_$1" 2>&1
-	)
-	status=$?
-	echo "$why"
-	if [ $status = 0 ]; then
-		echo "ok $1" >>/out/results
-	else
-		start_over
-		echo "not ok $1: exit $status: $(tail -n 12 <<<"$why" | tr '\n' '|')" >>/out/results
-	fi
-	echo "$SECONDS s: $1 ended with $status" | tee -a /out/timing >/dev/console
-}
-
-# refute COMMAND…: the command fails. (`! command` would not end the check.)
-refute() {
-	if "$@"; then
-		echo "held, and must not: $*"
-		return 1
-	fi
-}
-
-# until_true SECONDS COMMAND…: asks again until it holds.
-until_true() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		[ $SECONDS -lt "$end" ] || return 1
-		sleep 0.2
-	done
-}
-
-# expect CODE COMMAND…: the command ends with exactly this exit code.
-expect() {
-	local want=$1 got=0
-	shift
-	"$@" || got=$?
-	[ "$got" = "$want" ] || {
-		echo "exit code $got, want $want: $*"
-		return 1
-	}
-}
-
-as() { # USER COMMAND…
-	local user=$1
-	shift
-	setpriv --reuid "$user" --regid "$user" --init-groups -- "$@"
-}
 
 exec_as_openclaw() { as openclaw creel exec --policy "$1" -- "${@:2}"; }
 
@@ -84,15 +30,11 @@ start_sleeper() {
 }
 
 prepare() {
-	cp -a /in/root/. /
-	systemd-sysusers
-	systemd-tmpfiles --create creel.conf
+	install_creel
 	useradd -r -G creel member
 	useradd -r stranger
 	sed -e "s/^name: .*/name: small/" -e 's/memory: 512MiB/memory: 64MiB/' -e 's/pids: 128/pids: 32/' \
 		-e 's/warm: 2/warm: 0/' /etc/creel/policies/exec-default.yaml >/etc/creel/policies/small.yaml
-	systemctl daemon-reload
-	systemctl enable creeld.service
 	serve_gateway
 }
 
@@ -493,10 +435,4 @@ checks=(users units_verify socket_activation notify exec_as_openclaw gateway_tha
 	watchdog_restarts_a_stuck_creeld restarts_after_a_kill agent_is_kept_up stop_leaves_nothing
 	no_core_program_sees_a_sandbox the_other_runtime exposure)
 
-set -x
-prepare
-set +x
-for name in "${checks[@]}"; do
-	check "$name"
-done
-echo "done" >>/out/results
+run_checks "${checks[@]}"

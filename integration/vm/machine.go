@@ -3,6 +3,7 @@ package vm
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -37,12 +39,31 @@ type Report struct {
 	Console string            // the serial console, for when nothing else is left
 }
 
-// Run boots the image and returns when the machine has powered off. The tree
+// Machine is an image and what it is booted with.
+type Machine struct {
+	Image
+	Memory int // in MiB; 0 for 2048
+	// Drives are files with a file system each, which are read-only: /dev/nvme3n1
+	// and those after it, since root, input and output are the first three.
+	Drives []string
+	// Clock is how many kHz the machine takes its processor's time stamp counter
+	// to count in a millisecond; 0 for as many as it does. With more, its time
+	// passes as much slower: an emulated processor is slow, and a program that
+	// allows others a time of its own choosing fails there for nothing else.
+	Clock int
+}
+
+// Run boots the image as Machine.Run does.
+func (i Image) Run(ctx context.Context, input fs.FS) (Report, error) {
+	return Machine{Image: i}.Run(ctx, input)
+}
+
+// Run boots the machine and returns when it has powered off. The tree
 // input is unpacked at /in there, as root, and /in/run is started once the
 // machine is up; it writes a line "ok NAME" or "not ok NAME: WHY" for each
 // check to /out/results, and "done" as the last one. An error means that the
 // machine did not get that far; the report then holds what there is.
-func (i Image) Run(ctx context.Context, input fs.FS) (Report, error) {
+func (m Machine) Run(ctx context.Context, input fs.FS) (Report, error) {
 	dir, err := os.MkdirTemp("", "creel-vm-")
 	if err != nil {
 		return Report{}, fmt.Errorf("make drives: %w", err)
@@ -59,7 +80,7 @@ func (i Image) Run(ctx context.Context, input fs.FS) (Report, error) {
 		return Report{}, fmt.Errorf("make output drive: %w", err)
 	}
 
-	console, err := i.boot(ctx, dir, in, out)
+	console, err := m.boot(ctx, dir, in, out)
 	report := Report{Console: console}
 	if err != nil {
 		return report, fmt.Errorf("boot machine: %w", err)
@@ -72,22 +93,30 @@ func (i Image) Run(ctx context.Context, input fs.FS) (Report, error) {
 }
 
 // boot runs QEMU to its end and returns what the serial console said.
-func (i Image) boot(ctx context.Context, dir, in, out string) (string, error) {
+func (m Machine) boot(ctx context.Context, dir, in, out string) (string, error) {
 	socket, stop, err := startTPM(ctx, dir)
 	if err != nil {
 		return "", err
 	}
 	defer stop()
+	line := kernelLine
+	if m.Clock > 0 { // x86: kernel-parameters.txt
+		line += fmt.Sprintf(" tsc=reliable clocksource=tsc hpet=disable tsc_early_khz=%d", m.Clock)
+	}
 	args := []string{
-		"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "2", "-m", "2048",
+		"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "qemu64", "-smp", "2", "-m", strconv.Itoa(cmp.Or(m.Memory, 2048)),
 		"-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio",
-		"-kernel", i.Kernel, "-append", kernelLine,
+		"-kernel", m.Kernel, "-append", line,
 		"-chardev", "socket,id=tpm,path=" + socket, "-tpmdev", "emulator,id=tpm,chardev=tpm", "-device", "tpm-tis,tpmdev=tpm",
 	}
-	drives := []struct{ id, options string }{
-		{"root", "snapshot=on,file=" + i.Root},
+	type drive struct{ id, options string }
+	drives := []drive{
+		{"root", "snapshot=on,file=" + m.Root},
 		{"in", "readonly=on,file=" + in},
 		{"out", "cache=unsafe,file=" + out},
+	}
+	for n, path := range m.Drives {
+		drives = append(drives, drive{fmt.Sprintf("more%d", n), "readonly=on,file=" + path})
 	}
 	for _, drive := range drives {
 		args = append(args,

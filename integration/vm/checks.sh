@@ -1,0 +1,79 @@
+#!/bin/bash
+# What a script of checks starts with, in the machine: it is sourced as
+# /in/checks. A check is a function check_NAME, each by itself fit to fail; what
+# it prints is the reason it failed for. run_checks calls them.
+set -u
+exec >/out/log 2>&1
+
+check() { # NAME: runs check_NAME
+	local why status
+	echo "--- $1"
+	why=$(
+		set -eux
+		"check_$1" 2>&1
+	)
+	status=$?
+	echo "$why"
+	if [ $status = 0 ]; then
+		echo "ok $1" >>/out/results
+	else
+		! declare -F start_over >/dev/null || start_over
+		echo "not ok $1: exit $status: $(tail -n 12 <<<"$why" | tr '\n' '|')" >>/out/results
+	fi
+	echo "$SECONDS s: $1 ended with $status" | tee -a /out/timing >/dev/console
+}
+
+# refute COMMAND…: the command fails. (`! command` would not end the check.)
+refute() {
+	if "$@"; then
+		echo "held, and must not: $*"
+		return 1
+	fi
+}
+
+# until_true SECONDS COMMAND…: asks again until it holds.
+until_true() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt "$end" ] || return 1
+		sleep 0.2
+	done
+}
+
+# expect CODE COMMAND…: the command ends with exactly this exit code.
+expect() {
+	local want=$1 got=0
+	shift
+	"$@" || got=$?
+	[ "$got" = "$want" ] || {
+		echo "exit code $got, want $want: $*"
+		return 1
+	}
+}
+
+as() { # USER COMMAND…
+	local user=$1
+	shift
+	setpriv --reuid "$user" --regid "$user" --init-groups -- "$@"
+}
+
+# install_creel: what `make install` installs, in /in/root, and what follows it.
+install_creel() {
+	cp -a /in/root/. /
+	systemd-sysusers
+	systemd-tmpfiles --create creel.conf
+	systemctl daemon-reload
+	systemctl enable creeld.service
+}
+
+# run_checks NAME…: prepare, then each check.
+run_checks() {
+	set -x
+	prepare
+	set +x
+	for name in "$@"; do
+		check "$name"
+	done
+	echo "done" >>/out/results
+}
