@@ -33,7 +33,7 @@ func (s *stage) policy() string {
 	secret := func(env, name string) string { return fmt.Sprintf("  - {env: %s, from: \"systemd:%s\"}\n", env, name) }
 	for _, r := range []struct{ old, new string }{
 		{"user: openclaw\n", fmt.Sprintf("user: %q\n", fmt.Sprintf("%d:%[1]d", testrig.User))},
-		{"[openclaw, gateway, run]", fmt.Sprintf("[%s, /openclaw/node_modules/openclaw/openclaw.mjs, gateway, run]", node("/openclaw"))},
+		{"[openclaw, gateway, run]", fmt.Sprintf("[%s, /openclaw/node_modules/openclaw/openclaw.mjs, gateway, run]", Node("/openclaw"))},
 		{"source: /var/lib/openclaw,", "source: " + s.claw.Data + ","},
 		{"source: /srv/openclaw/workspace,", "source: " + s.Workspace + ","},
 		{"source: /var/log/openclaw,", "source: " + s.claw.Dir + "/logs,"},

@@ -9,12 +9,9 @@
 package openclaw
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -56,7 +53,7 @@ func Install(t testing.TB) string {
 			return err
 		}
 		// It does not start before its own script has run.
-		return run(filepath.Join(partial, "node_modules/openclaw"), []string{"HOME=" + partial}, node(partial), "scripts/postinstall-bundled-plugins.mjs")
+		return run(filepath.Join(partial, "node_modules/openclaw"), []string{"HOME=" + partial}, Node(partial), "scripts/postinstall-bundled-plugins.mjs")
 	})
 	check(t, err)
 	return dir
@@ -84,8 +81,8 @@ func run(dir string, env []string, argv ...string) error {
 	return nil
 }
 
-// node is the Node.js of an installation.
-func node(dir string) string {
+// Node is the Node.js of an installation.
+func Node(dir string) string {
 	arch := map[string]string{"amd64": "x64"}[runtime.GOARCH]
 	if arch == "" {
 		arch = runtime.GOARCH
@@ -96,12 +93,11 @@ func node(dir string) string {
 // OpenClaw is one installation's state and configuration, and its gateway
 // where that runs.
 type OpenClaw struct {
-	t     testing.TB
-	Dir   string // of all its files, on the host
-	Data  string // what it may write of them, on the host
-	Seen  string // the same directory, as OpenClaw sees it
-	Token string // of the gateway
-	Port  int
+	t    testing.TB
+	Dir  string // of all its files, on the host
+	Data string // what it may write of them, on the host
+	Seen string // the same directory, as OpenClaw sees it
+	Client
 
 	install  string
 	uid, gid uint32
@@ -141,7 +137,7 @@ type Options struct {
 // New writes a configuration, as root, that the user can read and not write.
 func New(t testing.TB, o Options) *OpenClaw {
 	t.Helper()
-	c := &OpenClaw{t: t, Dir: o.Dir, Data: o.Dir + "/data", Seen: cmp.Or(o.Seen, o.Dir+"/data"), Token: o.Token, Port: freePort(t),
+	c := &OpenClaw{t: t, Dir: o.Dir, Data: o.Dir + "/data", Seen: cmp.Or(o.Seen, o.Dir+"/data"), Client: Client{Port: freePort(t), Token: o.Token},
 		install: Install(t), uid: o.UID, gid: o.GID, groups: o.Groups, within: o.Within}
 	check(t, os.MkdirAll(o.Dir, 0o710))
 	check(t, os.Chown(o.Dir, 0, int(o.GID)))
@@ -149,13 +145,7 @@ func New(t testing.TB, o Options) *OpenClaw {
 		check(t, os.Mkdir(c.Data+dir, 0o700))
 		check(t, os.Chown(c.Data+dir, int(o.UID), int(o.GID)))
 	}
-	shipped, err := os.ReadFile(filepath.Join(Here(), "openclaw.json"))
-	check(t, err)
-	var config map[string]any
-	check(t, json.Unmarshal(shipped, &config))
-	lay(config, map[string]any{"gateway": map[string]any{"port": c.Port}})
-	lay(config, o.Config)
-	data, err := json.MarshalIndent(config, "", "  ")
+	data, err := Configuration(map[string]any{"gateway": map[string]any{"port": c.Port}}, o.Config)
 	check(t, err)
 	check(t, os.WriteFile(c.config(), data, 0o640))
 	check(t, os.Chown(c.config(), 0, int(o.GID)))
@@ -163,24 +153,11 @@ func New(t testing.TB, o Options) *OpenClaw {
 	return c
 }
 
-// lay replaces the values of base that over has, and adds those it has more.
-func lay(base, over map[string]any) {
-	for key, value := range over {
-		if inner, ok := value.(map[string]any); ok {
-			if existing, ok := base[key].(map[string]any); ok {
-				lay(existing, inner)
-				continue
-			}
-		}
-		base[key] = value
-	}
-}
-
 func (c *OpenClaw) config() string { return c.Dir + "/openclaw.json" }
 
 // Command prepares a run of OpenClaw's own command line, as its user.
 func (c *OpenClaw) Command(args ...string) *exec.Cmd {
-	argv := slices.Concat(c.within, []string{node(c.install), filepath.Join(c.install, "node_modules/openclaw/openclaw.mjs")}, args)
+	argv := slices.Concat(c.within, []string{Node(c.install), filepath.Join(c.install, "node_modules/openclaw/openclaw.mjs")}, args)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append([]string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + c.Data, "TMPDIR=" + c.Data + "/tmp",
 		"OPENCLAW_STATE_DIR=" + c.Data + "/.openclaw", "OPENCLAW_CONFIG_PATH=" + c.config()}, c.secrets...)
@@ -239,28 +216,12 @@ func (c *OpenClaw) await(g gateway) {
 	c.t.Helper()
 	c.gateway = g
 	deadline := time.Now().Add(3 * time.Minute)
-	for !c.healthy() {
+	for !c.Healthy() {
 		if time.Now().After(deadline) || g.ended() {
 			c.t.Fatalf("OpenClaw does not answer:\n%s", g.log(c.t))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-}
-
-func (c *OpenClaw) healthy() bool {
-	response, err := client.Get(c.url("/healthz"))
-	if err != nil {
-		return false
-	}
-	response.Body.Close()
-	return response.StatusCode == http.StatusOK
-}
-
-// client makes a connection for each request, so that none outlives a gateway.
-var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-
-func (c *OpenClaw) url(path string) string {
-	return fmt.Sprintf("http://127.0.0.1:%d%s", c.Port, path)
 }
 
 // Temporary is a directory that OpenClaw makes, whatever it is told.
@@ -282,35 +243,21 @@ func (c *OpenClaw) Log() string {
 	return c.gateway.log(c.t)
 }
 
-// Ask has somebody who holds the gateway's token, in a session of that name, say
-// something over HTTP, and gives what is answered.
+// Ask does what Client.Ask does.
 func (c *OpenClaw) Ask(session, message string) string {
 	c.t.Helper()
-	response, err := client.Do(c.Request(session, message, nil))
-	check(c.t, err)
-	defer response.Body.Close()
-	data, err := io.ReadAll(response.Body)
-	check(c.t, err)
-	var answer struct {
-		Choices []struct{ Message struct{ Content string } }
+	answer, err := c.Client.Ask(session, message)
+	if err != nil {
+		c.t.Fatalf("%v\n%s", err, c.Log())
 	}
-	if err := json.Unmarshal(data, &answer); err != nil || len(answer.Choices) == 0 {
-		c.t.Fatalf("OpenClaw answered %s: %s\n%s", response.Status, data, c.Log())
-	}
-	return answer.Choices[0].Message.Content
+	return answer
 }
 
-// Request prepares what Ask does; more is added to its body.
+// Request does what Client.Request does.
 func (c *OpenClaw) Request(session, message string, more map[string]any) *http.Request {
 	c.t.Helper()
-	body := map[string]any{"model": "openclaw", "user": session, "messages": []any{map[string]any{"role": "user", "content": message}}}
-	lay(body, more)
-	data, err := json.Marshal(body)
+	request, err := c.Client.Request(session, message, more)
 	check(c.t, err)
-	request, err := http.NewRequest(http.MethodPost, c.url("/v1/chat/completions"), bytes.NewReader(data))
-	check(c.t, err)
-	request.Header.Set("Authorization", "Bearer "+c.Token)
-	request.Header.Set("Content-Type", "application/json")
 	return request
 }
 

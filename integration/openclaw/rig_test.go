@@ -103,21 +103,18 @@ func newStage() *stage {
 
 // config is laid over what is shipped: the stand-ins, and how to call creel.
 func (s *stage) config(creel map[string]any) map[string]any {
-	return map[string]any{
-		"gateway": map[string]any{"http": map[string]any{"endpoints": map[string]any{"chatCompletions": map[string]any{"enabled": true}}}},
-		"agents": map[string]any{"defaults": map[string]any{
-			"skipBootstrap": true, "model": map[string]any{"primary": "standin/standin"},
-		}},
+	config := StandIn(providers())
+	lay(config, map[string]any{
 		// As it is where nobody says otherwise: who speaks while the model works
 		// for another is heard at once.
 		"messages": map[string]any{"queue": map[string]any{"mode": "steer"}},
-		"models":   map[string]any{"providers": providers()},
 		"channels": map[string]any{"telegram": bot()},
 		"plugins": map[string]any{
 			"allow":   []any{"creel", "telegram"},
 			"entries": map[string]any{"creel": map[string]any{"config": creel}},
 		},
-	}
+	})
+	return config
 }
 
 // onHost is laid over what is shipped for an OpenClaw that is a process of the

@@ -53,7 +53,6 @@ func (s *stage) trusted(dir string) string { return filepath.Join(dir, "authorit
 // providers are the one that the policy names, and the same in places that it
 // does not name.
 func providers() map[string]any {
-	zeros := map[string]any{"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}
 	all := map[string]any{}
 	for name, url := range map[string]string{
 		"standin":    "https://" + providerName + "/v1",
@@ -64,12 +63,8 @@ func providers() map[string]any {
 		"plain":      "http://" + unlistedName + "/v1",
 		"redirected": "https://" + providerName + redirecting + "/v1",
 	} {
-		all[name] = map[string]any{
-			"baseUrl": url, "apiKey": "${PROVIDER_KEY}", "api": "openai-completions",
-			"request": map[string]any{"allowPrivateNetwork": true}, // so that it is not OpenClaw that refuses
-			"models": []any{map[string]any{"id": "standin", "name": "standin", "reasoning": false, "input": []any{"text"},
-				"cost": zeros, "contextWindow": 1000000, "maxTokens": 4096}},
-		}
+		all[name] = Provider(url, "PROVIDER_KEY")
+		lay(all[name].(map[string]any), map[string]any{"request": map[string]any{"allowPrivateNetwork": true}}) // so that it is not OpenClaw that refuses
 	}
 	return all
 }
