@@ -101,8 +101,6 @@ func (p *Posture) readNamespaces(dir int) error {
 	return p.readNamespaceFiles(dir)
 }
 
-// namespacesOf gives the identity of each namespace of a process, whose
-// directory is open or, with its closing slash, named.
 // PIDNamespace identifies the PID namespace of a process, as Namespaces does.
 func PIDNamespace(pid int) (string, error) {
 	identity, err := kernelfile.Link(kernelfile.Path, fmt.Sprintf("/proc/%d/ns/pid", pid))
@@ -112,6 +110,8 @@ func PIDNamespace(pid int) (string, error) {
 	return identity, nil
 }
 
+// namespacesOf gives the identity of each namespace of a process, whose
+// directory is open or, with its closing slash, named.
 func namespacesOf(dir int, name string) (map[string]string, error) {
 	identities := make(map[string]string, len(namespaceTypes))
 	for _, kind := range namespaceTypes {
