@@ -27,7 +27,7 @@ var buildScript string
 // packages is what the machine holds besides Debian's required ones.
 var packages = []string{
 	"systemd-sysv", "dbus", "kmod", "procps", "util-linux", "iproute2",
-	"runc", "crun", "libseccomp2", "python3-minimal",
+	"runc", "crun", "libseccomp2", "python3",
 	"libtss2-esys-3.0.2-0", "libtss2-rc0", "libtss2-mu0", "libtss2-tcti-device0", // which systemd opens to use a TPM
 }
 
