@@ -224,8 +224,11 @@ func (c *OpenClaw) await(g gateway) {
 	}
 }
 
-// Temporary is a directory that OpenClaw makes, whatever it is told.
-const Temporary = "/tmp/openclaw"
+// Temporary are the directories that the OpenClaw of a user makes, whatever it is
+// told.
+func Temporary(uid uint32) []string {
+	return []string{"/tmp/openclaw", fmt.Sprintf("/tmp/openclaw-state-locks-%d", uid)}
+}
 
 // Kill ends the gateway, and nothing else, with SIGKILL.
 func (c *OpenClaw) Kill() {
