@@ -11,19 +11,38 @@ prepare() {
 	mount -o ro /dev/nvme3n1 /mnt
 	mount -t overlay -o ro,lowerdir=/mnt:/usr overlay /usr
 	openclaw --version
-	systemd-run --quiet --unit model /in/driver model 127.0.0.1:9000
+	serve_model
 	# What README says, as it prints it.
 	bash -eux /in/store
 	echo "$canary" | creel secret set model-provider
 	bash -eux /in/declare
 	OPENCLAW_GATEWAY_TOKEN=$(systemd-creds decrypt --name=openclaw-gateway-token /etc/creel/gateway-token.cred)
 	export OPENCLAW_GATEWAY_TOKEN
-	# And what is left to the reader: a model, here one of this machine's.
+	# And what is left to the reader: a model, and to say that it is reached.
 	install -m 640 -g openclaw /in/openclaw.json /srv/openclaw/openclaw.json
-	echo 'network: {gateway: "127.0.0.1:9000"}' >>/etc/creel/policies/openclaw-agent.yaml
+	sed -i -e 's/^# network:/network:/' -e 's/^#   egress:/  egress:/' -e 's|^env:|&\n  NODE_EXTRA_CA_CERTS: /authority/pem|' \
+		-e 's|^tmp:|  - {kind: data, source: /srv/authority, target: /authority}\n&|' /etc/creel/policies/openclaw-agent.yaml
+	printf '[Service]\nIPAddressAllow=any\n' >/etc/systemd/system/creeld.service.d/egress.conf
+	systemctl daemon-reload
 	# OpenClaw takes a workspace that has become empty for lost.
 	as openclaw sh -c 'echo "Be kind." >/srv/openclaw/workspace/AGENTS.md'
 	systemctl restart creeld
+}
+
+# serve_model has the stand-in answer in the name of the provider that the shipped
+# policy names, on an Internet of this machine's own.
+serve_model() {
+	ip netns add internet
+	ip link add internet type veth peer name eth0 netns internet
+	ip address add 93.184.216.1/24 dev internet
+	ip link set internet up
+	ip -n internet address add 93.184.216.34/24 dev eth0
+	ip -n internet link set eth0 up
+	ip -n internet link set lo up
+	echo '93.184.216.34 api.anthropic.com' >>/etc/hosts
+	mkdir /srv/authority
+	systemd-run --quiet --unit model ip netns exec internet /in/driver model 93.184.216.34:443 api.anthropic.com /srv/authority/pem
+	until_true 60 test -s /srv/authority/pem
 }
 
 agent_is() { creel ps | grep -E "openclaw-agent .* $1 "; }
@@ -70,7 +89,7 @@ check_is_confined() {
 	[ "$(cat "/sys/fs/cgroup$group/memory.max")" = $((2 << 30)) ]
 	[ "$(cat "/sys/fs/cgroup$group/pids.max")" = 512 ]
 	creel inspect openclaw-agent | tee /out/agent
-	refute grep -E '"weaker": \["' /out/agent
+	tr -d ' \n' </out/agent | grep -F '"weaker":["network.egress"]'
 	# Its root cannot be written, nor its configuration or the plugin; its state can.
 	refute nsenter -t "$pid" -U -m -S "$(id -u openclaw)" -G "$(id -g openclaw)" sh -c 'echo x >/usr/x || echo x >>/config/openclaw.json || echo x >>/plugin/index.js'
 	nsenter -t "$pid" -U -m -S "$(id -u openclaw)" -G "$(id -g openclaw)" sh -c 'echo x >/state/x && rm /state/x'
@@ -124,12 +143,24 @@ check_files_are_written_and_read() {
 	grep two /tmp/told
 }
 
+# What else OpenClaw tries by itself, such as a catalogue, is refused and logged.
+check_reaches_its_provider_and_nothing_else() {
+	until_true 60 eval 'journalctl -u creeld -b -q --grep "egress refused" | grep -E "rule="'
+	refute eval 'journalctl -u creeld -b -q --grep "egress refused" | grep anthropic'
+	creel ps | grep openclaw-agent | grep network.egress
+	# Nor do its commands reach what it reaches.
+	turn seven exec '{"command": "bash -c \": </dev/tcp/93.184.216.34/443\" && echo reached; echo tried"}'
+	grep tried /tmp/told
+	refute grep reached /tmp/told
+	bash -c ': </dev/tcp/93.184.216.34/443' # the control
+}
+
 # Neither is in a file of the machine but those that hold it for systemd and
 # creeld, encrypted; a control, which a command prints, is.
 check_secrets_are_on_no_disk() {
 	local control=control-8d1c
 	turn six exec "{\"command\": \"echo $control; env; cat /proc/self/environ\"}"
-	timeout 60 bash -c 'exec 3<>/dev/tcp/127.0.0.1/9000; printf "GET /requests HTTP/1.0\r\n\r\n" >&3; cat <&3' >/dev/shm/requests
+	ip netns exec internet timeout 60 bash -c 'exec 3<>/dev/tcp/127.0.0.1/9000; printf "GET /requests HTTP/1.0\r\n\r\n" >&3; cat <&3' >/dev/shm/requests
 	grep -q "$control" /dev/shm/requests
 	for secret in "$canary" "$OPENCLAW_GATEWAY_TOKEN"; do
 		refute grep -qF "$secret" /dev/shm/requests
@@ -140,4 +171,4 @@ check_secrets_are_on_no_disk() {
 }
 
 run_checks is_ready_on_its_own_port is_confined exec_succeeds_in_a_sandbox_of_its_own exec_fails_with_its_code \
-	exec_that_takes_too_long_is_ended background_command_is_killed files_are_written_and_read secrets_are_on_no_disk
+	exec_that_takes_too_long_is_ended background_command_is_killed files_are_written_and_read reaches_its_provider_and_nothing_else secrets_are_on_no_disk

@@ -36,7 +36,7 @@ func TestOpenClawUnderSystemd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := openclaw.Configuration(openclaw.StandIn(map[string]any{"standin": openclaw.Provider("http://127.0.0.1:9000/v1", "ANTHROPIC_API_KEY")}))
+	config, err := openclaw.Configuration(openclaw.StandIn(map[string]any{"standin": openclaw.Provider("https://api.anthropic.com/v1", "ANTHROPIC_API_KEY")}))
 	if err != nil {
 		t.Fatal(err)
 	}
