@@ -19,7 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -192,13 +192,7 @@ func (s *Stage) build(p *policy.Policy, who Identity, sources *sources) (tree *T
 		return nil, fmt.Errorf("make root: %w", err)
 	}
 	defer unix.Close(skeleton)
-	// A process that is started meanwhile would have the files that are being
-	// written open too, until its execve(2), and the root could not be made
-	// read-only (EBUSY, mount_setattr(2)).
-	syscall.ForkLock.RLock()
-	err = fillSkeleton(skeleton, p, who, sources)
-	syscall.ForkLock.RUnlock()
-	if err != nil {
+	if err := fillSkeleton(skeleton, p, who, sources); err != nil {
 		return nil, fmt.Errorf("fill root: %w", err)
 	}
 	root := skeleton
@@ -223,11 +217,26 @@ func (s *Stage) build(p *policy.Policy, who Identity, sources *sources) (tree *T
 		tree.Mounts = append(tree.Mounts, mount)
 	}
 	// Last: until here the mount points had to be made in it.
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
-	if err := unix.MountSetattr(root, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+	if err := makeReadOnly(root); err != nil {
 		return nil, fmt.Errorf("make root read-only: %w", err)
 	}
 	return tree, nil
+}
+
+// busyTime is how long a root may be held by those who are to let it go.
+const busyTime = 2 * time.Second
+
+// makeReadOnly waits for those who have a file of the root open to write, EBUSY
+// in mount_setattr(2): a process that was being started meanwhile has what is
+// written here open too, until its execve(2).
+func makeReadOnly(root int) error {
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	for deadline := time.Now().Add(busyTime); ; time.Sleep(time.Millisecond) {
+		err := unix.MountSetattr(root, "", unix.AT_EMPTY_PATH, &attr)
+		if err != unix.EBUSY || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 func ignore(err, expected error) error {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -265,5 +266,33 @@ func TestRootIsMadeWhileProcessesStart(t *testing.T) {
 			t.Fatalf("root %d: %v", i, err)
 		}
 		check(t, tree.Release())
+	}
+}
+
+// Nothing is mounted that can be written: who goes on writing keeps the root from
+// being used, and who stops lets it be.
+func TestRootThatIsBeingWrittenIsNotUsed(t *testing.T) {
+	root, err := newTmpfs("mode", "0755", "size", "1m")
+	check(t, err)
+	defer unix.Close(root)
+	path := t.TempDir()
+	check(t, unix.MoveMount(root, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH))
+	t.Cleanup(func() { check(t, unix.Unmount(path, unix.MNT_DETACH)) })
+	file, err := os.Create(path + "/file")
+	check(t, err)
+	if err := makeReadOnly(root); err != unix.EBUSY {
+		t.Errorf("while a file is being written: %v", err)
+	}
+	done := make(chan error)
+	go func() { done <- makeReadOnly(root) }()
+	select {
+	case err := <-done:
+		t.Errorf("while a file is being written: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	check(t, file.Close())
+	check(t, <-done)
+	if err := os.WriteFile(path+"/file", nil, 0o600); !errors.Is(err, unix.EROFS) {
+		t.Errorf("afterwards writing gives %v", err)
 	}
 }
