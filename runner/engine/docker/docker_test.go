@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -250,4 +251,34 @@ func TestSymlinksOfAnImageAreNotFollowed(t *testing.T) {
 		}
 	}
 	r.gone()
+}
+
+// A daemon goes on with what a supervisor asked for that is killed: then two
+// imports of one root are there, and only the later has its name.
+func TestImagesThatAKilledSupervisorLeftAreRemoved(t *testing.T) {
+	r := realRig(t)
+	made := func(key string) string {
+		archive, err := io.ReadAll(smallRoot(t))
+		check(t, err)
+		id, err := r.importImage(t.Context(), archive, key)
+		check(t, err)
+		return id
+	}
+	twice := strings.Repeat("a", 12)
+	left := []string{made(twice), made(twice)}
+	kept := made(strings.Repeat("b", 12)) // the control: somebody uses it under a name of his own
+	r.daemon.Docker("tag", kept, "somebodys:own")
+	next := r.open(r.daemon.Socket, 0)
+	root, err := next.Prepare(t.Context(), r.policy(hostRoot), who)
+	check(t, err)
+	defer func() { check(t, errors.Join(root.Release(), next.Close())) }()
+	images := r.daemon.Docker("images", "--all", "--quiet", "--no-trunc")
+	for _, id := range left {
+		if strings.Contains(images, id) {
+			t.Errorf("%s is still there:\n%s", id, images)
+		}
+	}
+	if !strings.Contains(images, kept) {
+		t.Errorf("%s is gone:\n%s", kept, images)
+	}
 }

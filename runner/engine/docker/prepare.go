@@ -150,7 +150,8 @@ func lastStatus(r io.Reader) (string, error) {
 	}
 }
 
-// sweepImages removes, once, the images that a killed supervisor left.
+// sweepImages removes, once, the images that a killed supervisor left. One whose
+// import the daemon went on with has lost its name since to a later one.
 func (e *Engine) sweepImages(ctx context.Context) {
 	e.roots.mu.Lock()
 	swept := e.roots.swept
@@ -161,12 +162,14 @@ func (e *Engine) sweepImages(ctx context.Context) {
 	}
 	err := e.call(ctx, "list images", func(ctx context.Context) error {
 		found, err := e.api.ImageList(ctx, image.ListOptions{
-			Filters: filters.NewArgs(filters.Arg("label", labelSupervisor+"="+e.name), filters.Arg("reference", repository)),
+			Filters: filters.NewArgs(filters.Arg("label", labelSupervisor+"="+e.name)),
 		})
 		e.roots.mu.Lock()
 		defer e.roots.mu.Unlock()
 		for _, i := range found {
-			e.roots.stale = append(e.roots.stale, i.ID)
+			if imported(i) {
+				e.roots.stale = append(e.roots.stale, i.ID)
+			}
 		}
 		return err
 	})
@@ -174,6 +177,14 @@ func (e *Engine) sweepImages(ctx context.Context) {
 		e.cfg.Log.WithError(err).Warn("images that a former supervisor left are still there")
 	}
 	e.roots.removeStale(e)
+}
+
+// imported says whether an image is as importImage made it: no commit of a
+// sandbox, which has its labels, and nothing that somebody gave a name of his own.
+func imported(i image.Summary) bool {
+	return i.Labels[labelSandbox] == "" && !slices.ContainsFunc(i.RepoTags, func(tag string) bool {
+		return tag != "<none>:<none>" && !strings.HasPrefix(tag, repository+":")
+	})
 }
 
 // take gives what is prepared for a policy, if it is still what is wanted.
