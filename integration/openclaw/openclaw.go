@@ -155,8 +155,20 @@ func New(t testing.TB, o Options) *OpenClaw {
 
 func (c *OpenClaw) config() string { return c.Dir + "/openclaw.json" }
 
+// leaveNothing has those directories taken away with the test that an OpenClaw of
+// the host makes whatever it is told.
+func (c *OpenClaw) leaveNothing() {
+	for _, dir := range []string{"/tmp/openclaw", fmt.Sprintf("/tmp/openclaw-state-locks-%d", c.uid)} {
+		_, err := os.Stat(dir)
+		if foreign := err == nil; !foreign {
+			c.t.Cleanup(func() { check(c.t, os.RemoveAll(dir)) })
+		}
+	}
+}
+
 // Command prepares a run of OpenClaw's own command line, as its user.
 func (c *OpenClaw) Command(args ...string) *exec.Cmd {
+	c.leaveNothing()
 	argv := slices.Concat(c.within, []string{Node(c.install), filepath.Join(c.install, "node_modules/openclaw/openclaw.mjs")}, args)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append([]string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + c.Data, "TMPDIR=" + c.Data + "/tmp",
@@ -222,12 +234,6 @@ func (c *OpenClaw) await(g gateway) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-}
-
-// Temporary are the directories that the OpenClaw of a user makes, whatever it is
-// told.
-func Temporary(uid uint32) []string {
-	return []string{"/tmp/openclaw", fmt.Sprintf("/tmp/openclaw-state-locks-%d", uid)}
 }
 
 // Kill ends the gateway, and nothing else, with SIGKILL.

@@ -124,12 +124,6 @@ func (s *stage) onTheHost(t testing.TB, name string, creel map[string]any, o Opt
 	o.Config = config
 	other := *s
 	other.claw = New(t, o)
-	for _, dir := range Temporary(o.UID) {
-		_, err := os.Stat(dir)
-		if foreign := err == nil; !foreign {
-			t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
-		}
-	}
 	other.claw.Start()
 	t.Cleanup(func() {
 		if other.claw.Running() {
