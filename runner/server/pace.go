@@ -2,8 +2,9 @@ package server
 
 import (
 	"errors"
-	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/creel-sandbox/creel/runner/api"
 )
@@ -17,26 +18,17 @@ const (
 	refusalsPerSecond = 20
 )
 
-// pace is that of refusals (a generic cell rate algorithm, ITU-T I.371).
-type pace struct {
-	mu  sync.Mutex
-	due time.Time // when those so far would have come at the even pace
-}
+// newPace is that of refusals.
+func newPace() *rate.Limiter { return rate.NewLimiter(refusalsPerSecond, refusalsAtOnce) }
 
-// next counts one at now, and says how long it is to take, at most longest.
-func (p *pace) next(now time.Time, longest time.Duration) time.Duration {
-	const interval = time.Second / refusalsPerSecond
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.due.Before(now) {
-		p.due = now
+// next counts a refusal at now, and says how long it is to take, at most longest.
+func next(pace *rate.Limiter, now time.Time, longest time.Duration) time.Duration {
+	reserved := pace.ReserveN(now, 1)
+	wait := reserved.DelayFrom(now)
+	if wait > longest {
+		reserved.CancelAt(now) // none is counted beyond that
 	}
-	free := now.Add(refusalsAtOnce * interval)
-	p.due = p.due.Add(interval)
-	if most := free.Add(longest); p.due.After(most) {
-		p.due = most
-	}
-	return p.due.Sub(free)
+	return min(wait, longest)
 }
 
 // slow has a call whose command was refused keep its place for a while where
@@ -47,7 +39,7 @@ func (c *call) slow(err error) {
 	if !errors.As(err, &told) || told.Code != api.CodeDenied {
 		return
 	}
-	wait := c.server.refused.next(time.Now(), c.server.options.RefusalPause)
+	wait := next(c.server.refused, time.Now(), c.server.options.RefusalPause)
 	if wait <= 0 {
 		return
 	}

@@ -3,8 +3,8 @@
 // what the Backend says of a token, decides by one table who may use which
 // route, and hands what is allowed to a Backend.
 //
-// It imports the standard library, x/sys and runner/api, never an engine or
-// a policy. It never believes an identity that a client sends, never keeps a
+// It imports the standard library, x/sys, x/time/rate and runner/api, never an
+// engine or a policy. It never believes an identity that a client sends, never keeps a
 // token, never starts a process, and never keeps a descriptor that it did not
 // hand on. A bad frame, a slow peer or a flood ends that connection and no
 // other.
@@ -21,6 +21,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/creel-sandbox/creel/runner/api"
 )
@@ -148,7 +150,7 @@ type Server struct {
 	cancel context.CancelCauseFunc
 	calls  sync.WaitGroup
 
-	refused  pace          // of commands
+	refused  *rate.Limiter // of commands
 	stopping chan struct{} // closed when closing is set
 
 	mu      sync.Mutex
@@ -174,6 +176,7 @@ func New(options Options) *Server {
 		large:         newLimiter(maxLarge, maxLargePerUID, 1),
 		largeOfTokens: newLimiter(maxLarge, maxLargePerUID, 0),
 		stopping:      make(chan struct{}),
+		refused:       newPace(),
 		waiting:       map[*call]struct{}{},
 		further:       map[net.Listener]*seats{},
 	}
