@@ -3,9 +3,13 @@ package supervisor
 import (
 	"maps"
 	"os"
+	"sync"
 
 	"github.com/creel-sandbox/creel/runner/posture"
 )
+
+// ownPIDNamespace is creeld's, which no process ever leaves.
+var ownPIDNamespace = sync.OnceValues(func() (string, error) { return posture.PIDNamespace(os.Getpid()) })
 
 // SandboxOf says in which sandbox a process is, or "" for one outside: no
 // process leaves the PID namespace that it was made in (pid_namespaces(7)), and
@@ -16,7 +20,7 @@ func (s *Supervisor) SandboxOf(pid int32) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	own, err := posture.PIDNamespace(os.Getpid())
+	own, err := ownPIDNamespace()
 	if err != nil || its == own { // as nearly everybody who calls
 		return "", err
 	}
