@@ -129,7 +129,7 @@ func (s *Server) outside(peer Peer, seats *seats) bool {
 	case sandbox == "" || seats.own(sandbox):
 		return true
 	}
-	if more, log := s.insiders.note(time.Now()); log {
+	if more, _, log := s.insiders.Note(time.Now()); log {
 		s.options.Log("refused a connection from inside sandbox %s (%d before it not logged)", sandbox, more)
 	}
 	return false

@@ -3,10 +3,10 @@
 // what the Backend says of a token, decides by one table who may use which
 // route, and hands what is allowed to a Backend.
 //
-// It imports the standard library, x/sys, x/time/rate and runner/api, never an
-// engine or a policy. It never believes an identity that a client sends, never keeps a
-// token, never starts a process, and never keeps a descriptor that it did not
-// hand on. A bad frame, a slow peer or a flood ends that connection and no
+// It imports the standard library, x/sys, x/time/rate, runner/ratelog and
+// runner/api, never an engine or a policy. It never believes an identity that a
+// client sends, never keeps a token, never starts a process, and never keeps a
+// descriptor that it did not hand on. A bad frame, a slow peer or a flood ends that connection and no
 // other.
 package server
 
@@ -25,6 +25,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/ratelog"
 )
 
 // The causes with which a Backend's context is cancelled.
@@ -138,10 +139,11 @@ const (
 
 // Server serves the sockets.
 type Server struct {
-	options  Options
-	admins   atomic.Pointer[[]uint32]
-	refusals refusals // of tokens
-	insiders refusals // of sandboxes
+	options Options
+	admins  atomic.Pointer[[]uint32]
+	// Logged at most once a second: they are anybody's to bring about.
+	refusals *ratelog.Limit // of tokens
+	insiders *ratelog.Limit // of sandboxes
 	// Of messages over largeMessage, being received: on the token socket, and
 	// on the others.
 	largeOfTokens, large *limiter
@@ -177,6 +179,8 @@ func New(options Options) *Server {
 		largeOfTokens: newLimiter(maxLarge, maxLargePerUID, 0),
 		stopping:      make(chan struct{}),
 		refused:       newPace(),
+		refusals:      ratelog.New(1, time.Second),
+		insiders:      ratelog.New(1, time.Second),
 		waiting:       map[*call]struct{}{},
 		further:       map[net.Listener]*seats{},
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -100,7 +99,7 @@ func (c *call) authenticate(ctx context.Context, request *api.Request) (_ contex
 // many can be tried in that time as one uid can have connections. Whoever waits
 // like that is the first to make room for another.
 func (c *call) refuseToken(ctx context.Context, err error) error {
-	if more, log := c.server.refusals.note(time.Now()); log {
+	if more, _, log := c.server.refusals.Note(time.Now()); log {
 		c.server.options.Log("refused a token on the token socket, from a process of uid %d (%d before it not logged)", c.uid, more)
 	}
 	c.seats.rest(c, c.seats.idle.PushFront)
@@ -114,25 +113,6 @@ func (c *call) refuseToken(ctx context.Context, err error) error {
 		return told
 	}
 	return errBadToken
-}
-
-// refusals are logged at most one a second: they are anybody's to bring about.
-type refusals struct {
-	mu      sync.Mutex
-	logged  time.Time
-	skipped int
-}
-
-// note counts one, and says whether to log it and how many were not.
-func (r *refusals) note(now time.Time) (skipped int, log bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now.Sub(r.logged) < time.Second {
-		r.skipped++
-		return 0, false
-	}
-	skipped, r.skipped, r.logged = r.skipped, 0, now
-	return skipped, true
 }
 
 // deniedToHolders refuses what no token is for.

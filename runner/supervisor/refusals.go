@@ -2,10 +2,9 @@ package supervisor
 
 import (
 	"fmt"
-	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
+	"github.com/creel-sandbox/creel/runner/ratelog"
 )
 
 // So many refusals of egress are logged for each sandbox at once, and then one
@@ -18,31 +17,19 @@ const (
 )
 
 // refusals are those of one sandbox.
-type refusals struct {
-	mu       sync.Mutex
-	limiter  *rate.Limiter
-	unlogged int // since one was logged
-}
+type refusals struct{ limit *ratelog.Limit }
 
-func newRefusals() *refusals {
-	return &refusals{limiter: rate.NewLimiter(rate.Every(refusalEvery), refusalsAtOnce)}
-}
+func newRefusals() refusals { return refusals{ratelog.New(refusalsAtOnce, refusalEvery)} }
 
 // note counts one at now, and says whether it is logged and what is to be said of
 // the others: how many before it are not, or that those right after it will not be.
-func (r *refusals) note(now time.Time) (others string, log bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.limiter.AllowN(now, 1) {
-		r.unlogged++
-		return "", false
+func (r refusals) note(now time.Time) (others string, log bool) {
+	skipped, last, log := r.limit.Note(now)
+	if skipped > 0 {
+		others = fmt.Sprintf("; %d before it are not logged", skipped)
 	}
-	if r.unlogged > 0 {
-		others = fmt.Sprintf("; %d before it are not logged", r.unlogged)
-		r.unlogged = 0
-	}
-	if r.limiter.TokensAt(now) < 1 {
+	if last {
 		others += fmt.Sprintf("; further ones of this sandbox are not logged within %v", refusalEvery)
 	}
-	return others, true
+	return others, log
 }
