@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -40,9 +41,15 @@ func TestSignalsReachTheCommand(t *testing.T) {
 // TestCommandDiesWithTheParentWhereAsked kills a shell that waits for creel. A
 // command that is not asked to die with it goes on to its own end.
 func TestCommandDiesWithTheParentWhereAsked(t *testing.T) {
-	for flag, cause := range map[string]error{"--die-with-parent": server.ErrCallerGone, "": nil} {
+	for _, test := range []struct {
+		flag, then string // what the command does when its input has ended, as it does with creel
+		cause      error
+	}{
+		{"--die-with-parent", "exec sleep 1000", server.ErrCallerGone},
+		{"", "exit", nil},
+	} {
 		r := newRig(t)
-		parent := exec.CommandContext(t.Context(), "/bin/sh", "-c", fmt.Sprintf("%s exec -i %s -- sh -c 'echo; cat'; exit", binary, flag))
+		parent := exec.CommandContext(t.Context(), "/bin/sh", "-c", fmt.Sprintf("%s exec -i %s -- sh -c 'echo; cat; %s'; exit", binary, test.flag, test.then))
 		parent.Env = r.env
 		stdin, err := parent.StdinPipe()
 		if err != nil {
@@ -59,11 +66,11 @@ func TestCommandDiesWithTheParentWhereAsked(t *testing.T) {
 		if err := parent.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		if cause == nil {
+		if test.cause == nil {
 			stdin.Close() // and so cat ends
 		}
-		if got := <-r.host.Causes; got != cause {
-			t.Errorf("with %q: cause %v, want %v", flag, got, cause)
+		if got := <-r.host.Causes; got != test.cause {
+			t.Errorf("with %q: cause %v, want %v", test.flag, got, test.cause)
 		}
 		stdin.Close()
 		parent.Wait()
@@ -160,6 +167,9 @@ func (l *launching) Exec(ctx context.Context, _ server.Peer, _ *api.ExecRequest,
 	return nil, context.Cause(ctx)
 }
 
+// TestSignalBeforeTheCommandRunsEndsCreel ends creel by the signal itself or
+// by what creel makes of it, as its handlers are there or not yet. A shell
+// sees no difference.
 func TestSignalBeforeTheCommandRunsEndsCreel(t *testing.T) {
 	backend := &launching{asked: make(chan error, 1), cause: make(chan error, 1)}
 	r := rigOf(t, &backend.Host, backend)
@@ -174,7 +184,12 @@ func TestSignalBeforeTheCommandRunsEndsCreel(t *testing.T) {
 		t.Fatal(err)
 	}
 	command.Wait()
-	if code := command.ProcessState.ExitCode(); code != 143 || stderr.String() != "" {
+	status := command.ProcessState.Sys().(syscall.WaitStatus)
+	code := status.ExitStatus()
+	if status.Signaled() {
+		code = 128 + int(status.Signal())
+	}
+	if code != 143 || stderr.String() != "" {
 		t.Errorf("exit code %d, want 143; stderr %q", code, &stderr)
 	}
 	if cause := <-backend.cause; cause != server.ErrCallerGone {

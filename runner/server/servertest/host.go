@@ -70,11 +70,10 @@ func (h *Host) Exec(ctx context.Context, peer server.Peer, req *api.ExecRequest,
 	h.peers = append(h.peers, peer)
 	h.mu.Unlock()
 	result := &api.Result{ID: id, Policy: req.Policy, StartedAt: time.Now()}
-	command, finish, err := start(req, stdio)
+	command, finish, err := h.begin(id, peer, req, stdio)
 	if err != nil {
 		return startFailure(result, err), nil
 	}
-	h.add(id, peer, req, command.Process)
 	defer h.remove(id)
 	started(id)
 	reason := h.wait(ctx, req, command, control, finish)
@@ -145,9 +144,14 @@ func describe(result *api.Result, state *os.ProcessState, reason string) {
 	}
 }
 
-func (h *Host) add(id string, peer server.Peer, req *api.ExecRequest, process *os.Process) {
+// begin starts a command. It is listed by the time anybody can know of it.
+func (h *Host) begin(id string, peer server.Peer, req *api.ExecRequest, stdio server.Stdio) (*exec.Cmd, func(*api.Resize), error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	command, finish, err := start(req, stdio)
+	if err != nil {
+		return nil, nil, err
+	}
 	if h.running == nil {
 		h.running = map[string]*invocation{}
 	}
@@ -159,11 +163,12 @@ func (h *Host) add(id string, peer server.Peer, req *api.ExecRequest, process *o
 	if peer.Holder != nil {
 		caller = "token:" + peer.Holder.Name
 	}
-	h.running[id] = &invocation{process: process, sandbox: api.Sandbox{
+	h.running[id] = &invocation{process: command.Process, sandbox: api.Sandbox{
 		ID: id, Policy: req.Policy, State: "running", Command: strings.Join(words, " "),
 		Caller: caller, Session: req.Session, Sender: req.Sender, Channel: req.Channel, Call: req.Call, Engine: "host",
-		Pid: process.Pid, Created: time.Now(), Processes: 1,
+		Pid: command.Process.Pid, Created: time.Now(), Processes: 1,
 	}}
+	return command, finish, nil
 }
 
 func (h *Host) remove(id string) {
