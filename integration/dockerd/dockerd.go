@@ -222,6 +222,20 @@ func (d *Daemon) Docker(args ...string) string {
 	return strings.TrimSuffix(string(out), "\n")
 }
 
+// Containers are those that the daemon has. Its list is of a replica that is
+// not always of one mind with it (GetContainer in moby's daemon/container.go):
+// what is in the list but cannot be found is none.
+func (d *Daemon) Containers() []string {
+	d.t.Helper()
+	var found []string
+	for _, id := range strings.Fields(d.Docker("ps", "--all", "--quiet", "--no-trunc")) {
+		if out, err := d.Command("container", "inspect", id).CombinedOutput(); err == nil || !strings.Contains(string(out), "No such container") {
+			found = append(found, id)
+		}
+	}
+	return found
+}
+
 // Import makes an image of a root file system in a tar archive. Changes are
 // instructions of a Dockerfile. It gives the image's ID.
 func (d *Daemon) Import(archive io.Reader, name string, changes ...string) string {

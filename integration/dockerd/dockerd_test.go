@@ -65,7 +65,13 @@ func TestDaemonLeavesNothingBehind(t *testing.T) {
 				if got := d.Docker("run", "--rm", "--network", "none", "busybox", "/busybox", "echo", "it runs"); got != "it runs" {
 					t.Errorf("got %q", got)
 				}
-				d.Docker("run", "--detach", "--stop-signal", "KILL", "--network", "none", "busybox", "/busybox", "sleep", "1000")
+				if all := d.Containers(); len(all) != 0 {
+					t.Errorf("there is none, and %q are listed", all)
+				}
+				id := d.Docker("run", "--detach", "--stop-signal", "KILL", "--network", "none", "busybox", "/busybox", "sleep", "1000")
+				if all := d.Containers(); len(all) != 1 || all[0] != id {
+					t.Errorf("there is %s, and %q are listed", id, all)
+				}
 				if group, err := filepath.Glob("/sys/fs/cgroup/*" + d.Group); err != nil || len(group) == 0 {
 					t.Errorf("no control group while it runs: %v, %v", group, err)
 				}

@@ -35,7 +35,7 @@ func daemonsPart() census {
 	data, _ := os.ReadFile(d.Dir + "/pid")
 	pid := strings.TrimSpace(string(data))
 	return census{
-		"containers of the daemon":       strings.Count(d.Docker("ps", "--all", "--quiet")+"\n", "\n"),
+		"containers of the daemon":       len(d.Containers()),
 		"images of the daemon":           strings.Count(d.Docker("images", "--all", "--quiet")+"\n", "\n"),
 		"volumes of the daemon":          strings.Count(d.Docker("volume", "ls", "--quiet")+"\n", "\n"),
 		"directories of containers":      entries(d.Dir + "/data/containers"),

@@ -194,7 +194,7 @@ func TestLostAnswerLeavesNothing(t *testing.T) {
 		if c.after {
 			<-made
 		}
-		eventually(t, name+": nothing is left", func() bool { return r.daemon.Docker("ps", "--all", "--quiet") == "" })
+		eventually(t, name+": nothing is left", func() bool { return len(r.daemon.Containers()) == 0 })
 		check(t, root.Release())
 		check(t, e.Close())
 		check(t, os.MkdirAll(r.stateDir(), 0o700))
@@ -261,7 +261,7 @@ func TestNextSupervisorFindsWhatIsLeft(t *testing.T) {
 		t.Error("removed without the daemon")
 	}
 	r.daemon.StartDaemon()
-	eventually(t, "nothing is left", func() bool { return r.daemon.Docker("ps", "--all", "--quiet") == "" })
+	eventually(t, "nothing is left", func() bool { return len(r.daemon.Containers()) == 0 })
 	r.gone()
 	check(t, next.Close())
 	check(t, os.MkdirAll(r.stateDir(), 0o700))
@@ -284,7 +284,7 @@ func TestDaemonHangsUnderSandbox(t *testing.T) {
 	}
 	check(t, pidfd.Wait(b.Pidfd))
 	r.daemon.Thaw()
-	eventually(t, "nothing is left", func() bool { return r.daemon.Docker("ps", "--all", "--quiet") == "" })
+	eventually(t, "nothing is left", func() bool { return len(r.daemon.Containers()) == 0 })
 	eventually(t, "its directory is gone", func() bool {
 		ids, err := r.recordedIDs()
 		return err == nil && len(ids) == 0

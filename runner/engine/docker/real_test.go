@@ -229,7 +229,7 @@ func (r *rig) gone() {
 	if listed, err := r.List(context.Background()); err != nil || len(listed) != 0 {
 		r.t.Errorf("still listed: %v, %v", listed, err)
 	}
-	if left := r.daemon.Docker("ps", "--all", "--quiet"); left != "" {
+	if left := r.daemon.Containers(); len(left) != 0 {
 		r.t.Errorf("the daemon still has %s", left)
 	}
 	if left, err := filepath.Glob("/sys/fs/cgroup/*" + r.groups[0].Parent + "/*/cgroup.procs"); err != nil || len(left) != 0 {
