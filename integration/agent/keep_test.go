@@ -193,7 +193,7 @@ func TestAgentThatEndsTooOftenStaysDown(t *testing.T) {
 
 // Not ready in time is as bad as ended.
 func TestAgentThatIsNotReadyInTimeIsStartedAnew(t *testing.T) {
-	r := start(t, options{Told: []string{"sick"}, Agent: "ready: {http: /healthz, within: 500ms, every: 50ms}\nrestart: {backoff: 10ms, limit: 1 in 10m}"})
+	r := start(t, options{Told: []string{"sick"}, Agent: "ready: {http: /healthz, within: 3s, every: 50ms}\nrestart: {backoff: 10ms, limit: 1 in 10m}"})
 	if down := r.await("down"); !strings.Contains(down.Problem, "status 503") || r.count("started") != 2 || r.count("term") != 2 {
 		t.Errorf("it is %+v, events %q", down, r.events())
 	}

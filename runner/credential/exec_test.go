@@ -212,7 +212,7 @@ func TestHelperWhoseOutputStaysOpenIsNotWaitedFor(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Fetch: %v", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("Fetch still waits")
 	}
 }

@@ -139,7 +139,7 @@ func TestResolveDoesNotWaitForAStuckProvider(t *testing.T) {
 		}
 		close(f.release)
 		// What comes too late is destroyed as well.
-		deadline := time.Now().Add(5 * time.Second)
+		deadline := time.Now().Add(20 * time.Second)
 		for !f.destroyed(2) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s: the late value was not destroyed", how)

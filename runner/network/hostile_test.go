@@ -151,7 +151,7 @@ func TestStalledCallersHoldUpNobody(t *testing.T) {
 	if _, err := io.CopyN(io.Discard, reader, 64<<20); err != nil {
 		t.Fatalf("the fourth caller: %v", err)
 	}
-	within(t, 5*time.Second, "Close", relay.Close)
+	within(t, 20*time.Second, "Close", relay.Close)
 }
 
 type zeros struct{}
@@ -181,7 +181,7 @@ func TestSandboxCannotMakeCloseBlockByLinger(t *testing.T) {
 	}
 	eventually(t, "connected", func() bool { return relay.Stats().Accepted == 1 })
 	eventually(t, "both directions ended and the relay is done with them", func() bool { return relay.Stats().Open == 0 })
-	within(t, 5*time.Second, "Close", relay.Close)
+	within(t, 20*time.Second, "Close", relay.Close)
 }
 
 // The sandbox clears O_NONBLOCK on its copy (the flag is shared): accept(2)
@@ -209,7 +209,7 @@ func TestSandboxCannotMakeCloseBlockByABlockingListener(t *testing.T) {
 	result := make(chan error, 1)
 	go func() { result <- relay.Serve(t.Context()) }()
 	exchange(t, ns.mustDial(target.String()), "control: it serves")
-	within(t, 5*time.Second, "Close", relay.Close)
+	within(t, 20*time.Second, "Close", relay.Close)
 	if err := <-result; err != nil {
 		t.Errorf("Serve ended with %v", err)
 	}
@@ -237,7 +237,7 @@ func TestListenerShutDownBySandboxEndsServe(t *testing.T) {
 	if err := unix.Shutdown(kept, unix.SHUT_RDWR); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 5*time.Second, "the end", func() {
+	within(t, 20*time.Second, "the end", func() {
 		if err := <-result; !errors.Is(err, unix.EINVAL) {
 			t.Errorf("Serve ended with %v, want EINVAL", err)
 		}

@@ -271,7 +271,7 @@ func TestCloseEndsEverythingAtOnce(t *testing.T) {
 		exchange(t, conn, "alive")
 		callers = append(callers, conn)
 	}
-	within(t, 5*time.Second, "Close", relay.Close)
+	within(t, 20*time.Second, "Close", relay.Close)
 	if err := <-result; err != nil {
 		t.Errorf("Serve ended with %v", err)
 	}
@@ -307,7 +307,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	conn := ns.mustDial(target.String())
 	exchange(t, conn, "alive")
 	cancel()
-	within(t, 5*time.Second, "the end", func() {
+	within(t, 20*time.Second, "the end", func() {
 		if err := <-result; err != nil {
 			t.Errorf("Serve ended with %v", err)
 		}

@@ -306,7 +306,7 @@ func (r *rig) eventually(what string, holds func() bool) {
 func (r *rig) leftovers() []string {
 	r.t.Helper()
 	left := r.look()
-	for deadline := time.Now().Add(2 * time.Second); len(left) > 0 && time.Now().Before(deadline); left = r.look() {
+	for deadline := time.Now().Add(20 * time.Second); len(left) > 0 && time.Now().Before(deadline); left = r.look() {
 		time.Sleep(5 * time.Millisecond)
 		check(r.t, r.oci.Remove(r.t.Context(), "none"))
 	}
