@@ -167,7 +167,7 @@ func stayClosed(t *testing.T, s *site, shell func(script string) testrig.Result)
 		{"a redirect to metadata", curl + "--location --insecure https://api.example.org:8443/", "403"},
 		{"past the proxy", curl + "--noproxy '*' --insecure https://93.184.216.34/", "connect"},
 		{"past the proxy, to its own address", curl + "--noproxy '*' --insecure https://" + internet.HostAddress + "/", "connect"},
-		{"the gateway as a proxy", curl + "--proxytunnel --proxy http://127.0.0.1:18789 https://other.example.org/", ""},
+		{"the gateway as a proxy", curl + "--proxytunnel --proxy http://127.0.0.1:18789 https://other.example.org/", "proxy"},
 		{"the gateway through the proxy", curl + "--noproxy '' --proxy http://127.0.0.1:3128 https://127.0.0.1:18789/", "403"},
 		{"a name server", "python3 -c 'import socket; print(socket.getaddrinfo(\"api.example.org\", 443))'", "Error"},
 	} {
@@ -179,6 +179,9 @@ func stayClosed(t *testing.T, s *site, shell func(script string) testrig.Result)
 	}
 	if n, _ := s.redirect.Reached(); n == 0 {
 		t.Error("control: the service that redirects was not reached")
+	}
+	if n, _ := s.gateway.Reached(); n == 0 {
+		t.Error("control: the gateway was not asked to be a proxy")
 	}
 	// A name that changes what it means.
 	s.net.Name("api.example.org", "93.184.216.34", "10.0.0.5")

@@ -115,11 +115,12 @@ func New(t testing.TB) *Internet {
 }
 
 // resolve has what reads /etc/resolv.conf in this mount namespace find the
-// name server, and no other.
+// name server, and no other. What is first sent over a wire that has only just
+// been laid can be lost, so it asks again.
 func (i *Internet) resolve() {
 	i.t.Helper()
 	file := i.t.TempDir() + "/resolv.conf"
-	check(i.t, os.WriteFile(file, []byte("nameserver "+nameServer+"\noptions timeout:1 attempts:1\nsearch example.net\n"), 0o644))
+	check(i.t, os.WriteFile(file, []byte("nameserver "+nameServer+"\noptions timeout:1 attempts:5\nsearch example.net\n"), 0o644))
 	check(i.t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	check(i.t, unix.Mount(file, "/etc/resolv.conf", "", unix.MS_BIND, ""))
 	i.t.Cleanup(func() { check(i.t, unix.Unmount("/etc/resolv.conf", unix.MNT_DETACH)) })

@@ -48,7 +48,7 @@ func TestNoWayAroundTheList(t *testing.T) {
 				// However it is read, nothing is reached; that is below.
 				t.Logf("answered %.60q", answer)
 			} else if len(refusals) != 1 || refusals[0].Rule != a.Rule || refusals[0].Reason == "" {
-				t.Errorf("refusals %+v, want one by %s; answered %q", refusals, a.Rule, answer)
+				t.Errorf("refusals %+v, want one by %s; answered %.60q", refusals, a.Rule, answer)
 			}
 			w.untouched(t)
 		})
@@ -143,6 +143,7 @@ func TestNameThatPointsInsideReachesNothing(t *testing.T) {
 		t.Errorf("the second time: %+v", refusals)
 	}
 	w.untouched(t)
+	w.try(t, []byte(internet.ConnectTo("gone.example.org:443"))) // what a resolver completes is a name that there is not
 	if asked := w.Asked(); slices.ContainsFunc(asked, func(name string) bool { return strings.HasSuffix(name, "example.net") }) {
 		t.Errorf("the search list was used: %q", asked)
 	}
@@ -199,7 +200,7 @@ func TestHelloInPiecesIsStillRead(t *testing.T) {
 }
 
 func TestOnlyCanonicalDestinationsAreTaken(t *testing.T) {
-	for _, d := range []Destination{{"API.example.org", 443}, {"api.example.org.", 443}, {"api.example.org", 0}, {"", 443}, {"0x7f.1", 443}, {"::ffff:1.2.3.4", 443}} {
+	for _, d := range []Destination{{"API.example.org", 443}, {"api.example.org.", 443}, {"api.example.org", 0}, {"", 443}, {"localhost", 443}, {"0x7f.1", 443}, {"::ffff:1.2.3.4", 443}} {
 		if _, err := New([]Destination{d}, nil); err == nil {
 			t.Errorf("%q was taken", d)
 		}
