@@ -1,8 +1,8 @@
 package agent
 
 import (
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -66,17 +66,13 @@ func TestAgentRunsCommandsAndReachesNothingElseOfCreel(t *testing.T) {
 // own, however it went.
 func TestCommandsOfAnAgentEndWithIt(t *testing.T) {
 	r := start(t, options{Agent: "stop: {grace: 100ms}"})
-	for name, end := range map[string]func(){
-		"killed":  func() { check(t, syscall.Kill(command(r), syscall.SIGKILL)) },
-		"hung":    func() { check(t, syscall.Kill(command(r), syscall.SIGSTOP)) },
-		"stopped": func() { r.Creel("agent", "restart", "agent") },
-	} {
+	for _, c := range append(slices.Clone(ends), ending{"restarted", func(r *rig) { r.Creel("agent", "restart", "agent") }, ""}) {
 		before := r.await("ready")
 		r.run("/agent/creel exec -- sleep 1000 >/dev/null 2>&1 &")
 		r.Eventually("its command runs", func() bool { return len(r.List()) == 2 })
-		end()
+		c.end(r)
 		r.anew(before)
-		r.Eventually(name+": its command has ended", func() bool { return len(r.List()) == 1 })
+		r.Eventually(c.name+": its command has ended", func() bool { return len(r.List()) == 1 })
 	}
 }
 

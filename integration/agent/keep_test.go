@@ -53,12 +53,15 @@ func TestAgentStartsWithTheSupervisorAndBecomesReady(t *testing.T) {
 	})
 }
 
-// ends are the ways in which an agent comes to its end without anybody's wish.
-var ends = []struct {
+// ending is one way in which an agent comes to its end.
+type ending struct {
 	name    string
 	end     func(*rig)
 	problem string // as the log has it
-}{
+}
+
+// ends are those without anybody's wish.
+var ends = []ending{
 	{"killed", func(r *rig) { check(r.t, syscall.Kill(command(r), syscall.SIGKILL)) }, "signaled, exit code 137"},
 	{"its init killed", func(r *rig) { check(r.t, syscall.Kill(r.sandbox().Pid, syscall.SIGKILL)) }, "lost, exit code 137"},
 	{"ends by itself", func(r *rig) { check(r.t, syscall.Kill(command(r), syscall.SIGTERM)) }, "exited, exit code 0"},
