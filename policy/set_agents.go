@@ -1,5 +1,7 @@
 package policy
 
+import "fmt"
+
 // agentsKeepWhatIsTheirs refuses policies that would show what an agent keeps to
 // others, or let them write what it may only read: an agent runs commands of
 // other policies, and who talks to it has them do what it cannot.
@@ -8,14 +10,15 @@ func (s *Set) agentsKeepWhatIsTheirs() (problems []Problem) {
 		if of.Kind != KindAgent {
 			continue
 		}
+		its := hostPathsOf(of)
 		for name, p := range s.All() {
 			if name == agent {
 				continue
 			}
-			for i, m := range p.Mounts {
-				if f := intrudes(m, agent, of); f != nil {
+			for _, shown := range hostPathsOf(p) {
+				if f := intrudes(shown, agent, its); f != nil {
 					problems = append(problems, s.documents[name].locate([]Problem{{
-						Key: element("mounts", i) + ".source", Message: f.message, Hint: f.hint, Severity: SeverityError,
+						Key: shown.key, Message: f.message, Hint: f.hint, Severity: SeverityError,
 					}})...)
 				}
 			}
@@ -24,15 +27,46 @@ func (s *Set) agentsKeepWhatIsTheirs() (problems []Problem) {
 	return problems
 }
 
-// intrudes says what is wrong with another policy's mount for an agent, or nil.
-func intrudes(m Mount, agent string, of *Policy) *fault {
-	for _, its := range of.Mounts {
+// hostPath is a directory or file of the host that a policy shows.
+type hostPath struct {
+	key      string // of the policy, that names it
+	path     string
+	state    bool // what an agent keeps
+	writable bool
+}
+
+// hostPathsOf are a policy's mounts and its root, where that is a directory.
+func hostPathsOf(p *Policy) (all []hostPath) {
+	if p.Root.Dir != "" {
+		all = append(all, hostPath{key: "root.dir", path: p.Root.Dir})
+	}
+	for i, m := range p.Mounts {
+		if m.Source != "" {
+			all = append(all, hostPath{element("mounts", i) + ".source", m.Source, m.Kind == MountState, m.Writable})
+		}
+	}
+	return all
+}
+
+// intrudes says what is wrong with a path that another policy shows, for an
+// agent with these of its own, or nil. What the path holds of the agent's
+// counts, and of what holds the path, the innermost: a workspace that is
+// declared inside of an agent's state is a workspace.
+func intrudes(shown hostPath, agent string, its []hostPath) *fault {
+	innermost := -1
+	for i, own := range its {
+		if within(shown.path, own.path) && (innermost < 0 || within(own.path, its[innermost].path)) {
+			innermost = i
+		}
+	}
+	for i, own := range its {
 		switch {
-		case m.Source == "" || its.Source == "" || !within(its.Source, m.Source):
-		case its.Kind == MountState:
-			return faultf("name a directory of its own", "the source %s shows the state of agent %s", quote(m.Source), agent)
-		case m.Writable && !its.Writable:
-			return faultf("narrow this mount, or say 'mode: ro'", "what agent %s may only read, %s, can be written through this mount", agent, quote(its.Source))
+		case i != innermost && !within(own.path, shown.path):
+		case own.state:
+			return faultf(fmt.Sprintf("name another directory; what both are to have, agent %s can declare as a workspace", agent),
+				"%s shows the state of agent %s, %s", quote(shown.path), agent, quote(own.path))
+		case shown.writable && !own.writable:
+			return faultf("narrow this mount, or say 'mode: ro'", "what agent %s may only read, %s, can be written through %s", agent, quote(own.path), quote(shown.path))
 		}
 	}
 	return nil

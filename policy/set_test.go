@@ -119,24 +119,40 @@ func TestSetReviewCoversEveryPolicy(t *testing.T) {
 // An agent has commands of other policies run, and so its policy alone keeps
 // nothing from it, nor what it keeps from them.
 func TestPolicyMayNotOpenWhatIsAnAgents(t *testing.T) {
-	agent := file(`{apiVersion: creel/v1, kind: Agent, name: agent, justification: test, owner: o@example.org, reviewBy: 2027-02-01, root: {host: true}, user: "1000:1000", command: [a],
+	agent := file(`{apiVersion: creel/v1, kind: Agent, name: agent, justification: test, owner: o@example.org, reviewBy: 2027-02-01, root: {dir: /srv/root}, user: "1000:1000", command: [a],
 mounts: [{kind: state, source: /srv/agent/state, target: /state, mode: rw}, {kind: config, source: /srv/agent/config.json, target: /config.json}, {kind: data, source: /srv/shared/plugin, target: /plugin},
-  {kind: workspace, source: /srv/workspace, target: /workspace, mode: rw}]}`)
-	for mount, says := range map[string]string{
-		"source: /srv/workspace, target: /w, mode: rw":              "",
-		"source: /srv/agent/state/inner/work, target: /w, mode: rw": "",
-		"source: /srv/shared, target: /w":                           "",
-		"source: /srv/shared/plugin, target: /w":                    "",
-		"source: /srv/agent-other, target: /w, mode: rw":            "",
-		"source: /srv/agent/state, target: /w":                      "shows the state of agent agent",
-		"source: /srv/agent, target: /w":                            "shows the state of agent agent",
-		"source: /srv/shared/plugin, target: /w, mode: rw":          `what agent agent may only read, "/srv/shared/plugin", can be written`,
-		"source: /srv/shared, target: /w, mode: rw":                 `what agent agent may only read, "/srv/shared/plugin", can be written`,
-		"source: /srv/agent/config.json, target: /w, mode: rw":      "can be written through this mount",
+  {kind: workspace, source: /srv/workspace, target: /workspace, mode: rw}, {kind: workspace, source: /srv/agent/state/inner/work, target: /work, mode: rw}]}`)
+	const state, written, root = `shows the state of agent agent, "/srv/agent/state"`, `what agent agent may only read, "/srv/shared/plugin", can be written`, `what agent agent may only read, "/srv/root", can be written`
+	for key, says := range map[string]string{
+		"source: /srv/workspace, target: /w, mode: rw":                   "",
+		"source: /srv/workspace/sub, target: /w, mode: rw":               "",
+		"source: /srv/agent/state/inner/work, target: /w, mode: rw":      "", // declared by the agent as well
+		"source: /srv/agent/state/inner/work/deep, target: /w, mode: rw": "",
+		"source: /srv/shared, target: /w":                                "",
+		"source: /srv/shared/plugin/dist, target: /w":                    "",
+		"source: /srv/agent-other, target: /w, mode: rw":                 "",
+		"source: /srv/root/usr, target: /w":                              "",
+		"source: /srv/agent/state, target: /w":                           state,
+		"source: /srv/agent/state/inner, target: /w":                     state,
+		"source: /srv/agent/state/other/deep, target: /w, mode: rw":      state,
+		"source: /srv/agent, target: /w":                                 state,
+		"source: /srv/shared/plugin, target: /w, mode: rw":               written,
+		"source: /srv/shared/plugin/dist, target: /w, mode: rw":          written,
+		"source: /srv/shared, target: /w, mode: rw":                      written,
+		"source: /srv/agent/config.json, target: /w, mode: rw":           "can be written through",
+		"source: /srv/root, target: /w, mode: rw":                        root,
+		"source: /srv/root/usr/lib, target: /w, mode: rw":                root,
+		"root: /srv/agent/state":                                         state,
+		"root: /srv/agent/state/inner":                                   state,
+		"root: /srv/root":                                                "",
 	} {
-		_, problems := LoadSet(fstest.MapFS{"agent.yaml": agent, "b.yaml": file(with("name: b", "mounts: [{kind: data, "+mount+"}]"))}, ".")
-		if (says == "") != (len(problems) == 0) || says != "" && (len(problems) != 1 || problems[0].Key != "mounts[0].source" || problems[0].File != "b.yaml" || !strings.Contains(problems[0].Message, says)) {
-			t.Errorf("%s:\n%s", mount, lines(problems))
+		more, at := "mounts: [{kind: data, "+key+"}]", "mounts[0].source"
+		if dir, ok := strings.CutPrefix(key, "root: "); ok {
+			more, at = "root: {dir: "+dir+"}", "root.dir"
+		}
+		_, problems := LoadSet(fstest.MapFS{"agent.yaml": agent, "b.yaml": file(with("name: b", more))}, ".")
+		if (says == "") != (len(problems) == 0) || says != "" && (len(problems) != 1 || problems[0].Key != at || problems[0].File != "b.yaml" || !strings.Contains(problems[0].Message, says)) {
+			t.Errorf("%s:\n%s", key, lines(problems))
 		}
 	}
 }
