@@ -3,6 +3,7 @@ package internet
 import (
 	"crypto/tls"
 	"net"
+	"slices"
 	"testing"
 )
 
@@ -75,7 +76,9 @@ const (
 )
 
 // Attempts are all of them.
-func Attempts() []Attempt {
+func Attempts() []Attempt { return slices.Concat(byHTTP(), bySOCKS()) }
+
+func byHTTP() []Attempt {
 	return []Attempt{
 		{"an unlisted name", ConnectTo("other.example.org:443"), "other.example.org", denied},
 		{"an unlisted name under a listed one", ConnectTo("x.api.example.org:443"), "x.api.example.org", denied},
@@ -122,6 +125,13 @@ func Attempts() []Attempt {
 		{"a short address", ConnectTo("127.1:443"), "none", denied},
 		{"an address with a final dot", ConnectTo("93.184.216.35.:443"), "none", denied},
 		{"a line break in the target", ConnectTo("api.example.org:443\r\nX: other.example.org:443"), "other.example.org", ""},
+		{"TLS to the proxy itself", "", "api.example.org", request},
+		{"a name that the list has, pointed at a private address", ConnectTo("inside.example.org:443"), "inside.example.org", prohibited},
+	}
+}
+
+func bySOCKS() []Attempt {
+	return []Attempt{
 		{"SOCKS: an unlisted name", Socks(1, socksName, "other.example.org", 443), "other.example.org", denied},
 		{"SOCKS: a NUL byte", Socks(1, socksName, "other.example.org\x00.api.example.org", 443), "other.example.org", denied},
 		{"SOCKS: a NUL byte behind", Socks(1, socksName, "api.example.org\x00other.example.org", 443), "api.example.org", denied},
@@ -137,7 +147,5 @@ func Attempts() []Attempt {
 		{"SOCKS: an empty name", Socks(1, socksName, "", 443), "none", request},
 		{"SOCKS: TLS for another name", Socks(1, socksName, "api.example.org", 443), "other.example.org", tlsError},
 		{"SOCKS 4", "\x04\x01\x01\xbb\x5d\xb8\xd8\x23u\x00", "none", request},
-		{"TLS to the proxy itself", "", "api.example.org", request},
-		{"a name that the list has, pointed at a private address", ConnectTo("inside.example.org:443"), "inside.example.org", prohibited},
 	}
 }
