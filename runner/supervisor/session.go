@@ -77,9 +77,15 @@ func (s *Supervisor) joinSession(_ context.Context, inv *invocation) error {
 	if s.sessions.closed {
 		return errClosed
 	}
+	// Asked under the lock: what joins before a reload is reviewed by it.
+	if !s.inForce(inv.policy) {
+		return &api.Error{Code: "policy-changed", ExitCode: api.ExitFailed, Message: fmt.Sprintf("policy %s: was changed before the command started", key.policy),
+			Hint: "run it again, by the policy as it is now; nothing of the command was run"}
+	}
 	shared := s.sessions.all[key]
-	// Another token of the same name begins with a session of its own: the
-	// former may have been replaced for what somebody did with it.
+	// One of a former policy ends, which no reload has come to yet. Another token
+	// of the same name begins with a session of its own: the former may have been
+	// replaced for what somebody did with it.
 	if shared != nil && (!reflect.DeepEqual(shared.policy, inv.policy) || shared.tokenEnded()) {
 		s.endSession(shared)
 		shared = nil
@@ -101,6 +107,13 @@ func (s *Supervisor) joinSession(_ context.Context, inv *invocation) error {
 	shared.members[inv] = true
 	inv.shared = shared
 	return nil
+}
+
+// inForce says whether a policy is one of those in force, and not of a former
+// reading: a command may wait for its turn for longer than a reload takes.
+func (s *Supervisor) inForce(p *policy.Policy) bool {
+	now, ok := s.declared.Load().Policies.Get(p.Name)
+	return ok && reflect.DeepEqual(now, p)
 }
 
 // beginSession needs the lock.
@@ -222,11 +235,10 @@ func (s *Supervisor) watchIdle(shared *session) {
 
 // reviewSessions ends those whose policy is no longer what it was.
 func (s *Supervisor) reviewSessions() {
-	policies := s.declared.Load().Policies
 	s.sessions.mu.Lock()
 	defer s.sessions.mu.Unlock()
 	for _, shared := range s.sessions.all {
-		if p, ok := policies.Get(shared.key.policy); !ok || !reflect.DeepEqual(p, shared.policy) {
+		if !s.inForce(shared.policy) {
 			s.endSession(shared)
 		}
 	}

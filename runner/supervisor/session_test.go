@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/server"
 )
 
 // inSession is a request for a script in a session.
@@ -131,6 +133,49 @@ func TestSessionHasItsShareOfSandboxesAndNoMore(t *testing.T) {
 	if 4*mostMembers > maxPerCaller {
 		t.Errorf("a session may have %d of the %d sandboxes of its caller", mostMembers, maxPerCaller)
 	}
+}
+
+// Whoever waited for its turn while its policy became another has no part in the
+// sessions of the one in force, and ends none of them.
+func TestCommandOfAFormerPolicyJoinsAndEndsNoSession(t *testing.T) {
+	for name, lines := range map[string]string{"changed": "scope: session\nenv: {NEW: '1'}", "read again": "scope: session"} {
+		r := newRig(t, options{policy: "scope: session"})
+		late := r.waits(inSession("one", "true"))
+		declared, err := r.declare(map[string]string{"exec-default": lines})
+		check(t, err)
+		r.declared.Store(declared)
+		r.reviewSessions()
+		running := r.start(inSession("one", "exec sleep 1000"), "")
+		id := r.started(running)
+		r.mu.Lock()
+		shared := r.live[id].shared
+		r.mu.Unlock()
+		err = r.joinSession(t.Context(), late)
+		if same := name == "read again"; same != (err == nil) || same != (late.shared == shared) {
+			t.Errorf("%s: %v, in the session %v", name, err, late.shared == shared)
+		} else if !same && asAPI(t, err).Code != "policy-changed" {
+			t.Errorf("%s: %v", name, err)
+		}
+		control := r.waits(inSession("one", "true"))
+		if err := r.joinSession(t.Context(), control); err != nil || control.shared != shared {
+			t.Errorf("%s: control: one of the policy in force: %v", name, err)
+		}
+		check(t, errors.Join(r.leaveSession(late), r.leaveSession(control)))
+		running.cancel(server.ErrCallerGone)
+		if <-running.done; running.result == nil || running.result.Reason != api.ReasonCallerGone {
+			t.Errorf("%s: a command of the policy in force: %+v, %v", name, running.result, running.err)
+		}
+	}
+}
+
+// waits gives an invocation that is admitted, and not launched yet.
+func (r *rig) waits(req *api.ExecRequest) *invocation {
+	r.t.Helper()
+	stdio, in, out, errs := pipes(r.t)
+	check(r.t, errors.Join(in.Close(), out.Close(), errs.Close(), stdio.Close()))
+	inv, err := r.admit(server.Peer{}, req, stdio)
+	check(r.t, err)
+	return inv
 }
 
 // A session that somebody began with a token that has ended since is not joined
