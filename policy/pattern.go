@@ -6,8 +6,8 @@ import (
 )
 
 // pattern is a regular expression that is compiled when it is first asked.
-// creel starts once per command and rarely reads a policy; compiling all of
-// them at every start took a third of its time.
+// Most policies and most programs need few of them, and compiling all takes
+// longer than reading a policy.
 type pattern struct {
 	text     string
 	once     sync.Once

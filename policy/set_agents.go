@@ -27,27 +27,6 @@ func (s *Set) agentsKeepWhatIsTheirs() (problems []Problem) {
 	return problems
 }
 
-// hostPath is a directory or file of the host that a policy shows.
-type hostPath struct {
-	key      string // of the policy, that names it
-	path     string
-	state    bool // what an agent keeps
-	writable bool
-}
-
-// hostPathsOf are a policy's mounts and its root, where that is a directory.
-func hostPathsOf(p *Policy) (all []hostPath) {
-	if p.Root.Dir != "" {
-		all = append(all, hostPath{key: "root.dir", path: p.Root.Dir})
-	}
-	for i, m := range p.Mounts {
-		if m.Source != "" {
-			all = append(all, hostPath{element("mounts", i) + ".source", m.Source, m.Kind == MountState, m.Writable})
-		}
-	}
-	return all
-}
-
 // intrudes says what is wrong with a path that another policy shows, for an
 // agent with these of its own, or nil. What the path holds of the agent's
 // counts, and of what holds the path, the innermost: a workspace that is

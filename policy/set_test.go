@@ -156,3 +156,21 @@ mounts: [{kind: state, source: /srv/agent/state, target: /state, mode: rw}, {kin
 		}
 	}
 }
+
+func TestSetSaysWhichPolicyShowsAPath(t *testing.T) {
+	set, problems := LoadSet(fstest.MapFS{
+		"host.yaml": file(with("name: host", "mounts: [{kind: data, source: /srv/data, target: /data}]")),
+		"dir.yaml":  file(with("name: dir", "root: {dir: /srv/root}")),
+	}, ".")
+	if len(problems) > 0 {
+		t.Fatal(lines(problems))
+	}
+	for path, want := range map[string]string{
+		"/srv/data": "host", "/srv/data/deep/file": "host", "/srv/root/etc": "dir", "/usr/share/x": "host",
+		"/srv/database": "", "/srv": "", "/root/token": "", ".": "", "": "",
+	} {
+		if got, shown := set.Shows(path); got != want || shown != (want != "") {
+			t.Errorf("%q: %q, %v; want %q", path, got, shown, want)
+		}
+	}
+}

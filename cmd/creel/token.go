@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -77,7 +76,11 @@ func runTakeToken(c *cli.Context, req api.TokenRequest, take func(context.Contex
 			return program.Usagef(c, "--days is from 1 to 90")
 		}
 	}
-	if err := errors.Join(dump.Forbid(), checkTokenOutput()); err != nil {
+	var err error
+	if req.To, err = tokenOutput(); err != nil {
+		return err
+	}
+	if err := dump.Forbid(); err != nil {
 		return err
 	}
 	token, reply, err := take(c.Context, req)
@@ -98,18 +101,26 @@ func runTakeToken(c *cli.Context, req api.TokenRequest, take func(context.Contex
 	return nil
 }
 
-// checkTokenOutput refuses a file that others can read, before there is a token
-// to be read in it.
-func checkTokenOutput() error {
+// tokenOutput is the path of the file that standard output is, or none where it
+// is no file. One that others can read is refused, before there is a token to be
+// read in it.
+func tokenOutput() (string, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(unix.Stdout, &st); err != nil {
-		return fmt.Errorf("look at standard output: %w", err)
+		return "", fmt.Errorf("look at standard output: %w", err)
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o077 != 0 {
-		return program.Hinted(fmt.Errorf("standard output is a file of mode %04o, which others may read", st.Mode&0o777),
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return "", nil
+	case st.Mode&0o077 != 0:
+		return "", program.Hinted(fmt.Errorf("standard output is a file of mode %04o, which others may read", st.Mode&0o777),
 			"chmod 0600 it first, or make it with (umask 077; …); no token was made")
 	}
-	return nil
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", unix.Stdout))
+	if err != nil {
+		return "", fmt.Errorf("look at standard output: %w", err)
+	}
+	return path, nil
 }
 
 func runRevokeTokens(c *cli.Context) error {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
 )
 
 // holds says in which file below a directory a token is, but for its own.
@@ -142,6 +144,39 @@ func TestTokenIsPrintedIntoNoFileThatOthersRead(t *testing.T) {
 
 // A token in a workspace could be used by whoever it was left for: the rules
 // know it by its form, and the values in other forms too.
+// What creel prints into a file is in no file that a sandbox can read.
+func TestTokenIsNotWrittenWhereASandboxCanReadIt(t *testing.T) {
+	r := start(t, "")
+	r.WritePolicy("rooted", r.PolicyText("rooted", "root: {dir: "+r.Dir+"/rooted}"))
+	check(t, os.MkdirAll(r.Dir+"/rooted", 0o755))
+	r.Reload()
+	into := func(path string, args ...string) testrig.Result {
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+		check(t, err)
+		defer file.Close()
+		cmd := r.Command(append([]string{"token"}, args...)...)
+		var stderr strings.Builder
+		cmd.Stdout, cmd.Stderr = file, &stderr
+		_ = cmd.Run() // the code says how
+		return testrig.Result{Code: cmd.ProcessState.ExitCode(), Stderr: stderr.String()}
+	}
+	create := []string{"create", "--policy", "exec-default", "ci"}
+	ok(t, into(r.Dir+"/ci.token", create...))
+	check(t, os.Symlink(r.Workspace, r.Dir+"/elsewhere"))
+	for path, shows := range map[string]string{r.Workspace + "/ci.token": "exec-default", r.Dir + "/elsewhere/linked": "exec-default", r.Dir + "/rooted/ci.token": "rooted"} {
+		for _, args := range [][]string{{"create", "--policy", "exec-default", "cron"}, {"rotate", "ci"}} {
+			refused(t, into(path, args...), "policy "+shows+" shows the file", "no token was made")
+			if data, err := os.ReadFile(path); err != nil || len(data) > 0 {
+				t.Errorf("%s holds %q, %v", path, data, err)
+			}
+		}
+	}
+	if listed := r.Creel("token", "ls"); strings.Contains(listed.Stdout, "cron") || !strings.Contains(listed.Stdout, "ci") {
+		t.Errorf("there are\n%s", listed.Stdout)
+	}
+	ok(t, into(r.Dir+"/ci.token", "rotate", "ci"))
+}
+
 func TestTokenInAWorkspaceIsFoundBeforeACommandRuns(t *testing.T) {
 	r := start(t, "hygiene: {secrets: refuse}")
 	ci := r.create(runner, "ci", "--policy", "exec-default")

@@ -13,6 +13,9 @@ type TokenRequest struct {
 	Senders  []string      `json:"senders,omitempty"`
 	Channels []string      `json:"channels,omitempty"`
 	Life     time.Duration `json:"lifeNs,omitempty"` // zero: for another, as long as the former one's
+	// To is the file that the token is to be kept in, if whoever asks knows: an
+	// absolute path. One that a policy shows to its sandboxes is refused.
+	To string `json:"to,omitempty"`
 }
 
 // TokensRequest names tokens to revoke.

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -85,7 +86,7 @@ func (s *Supervisor) learnToken(info token.Info, text []byte) error {
 
 // CreateToken implements server.TokenKeeper.
 func (s *Supervisor) CreateToken(_ context.Context, req *api.TokenRequest, to *os.File) (*api.TokensReply, error) {
-	return s.giveToken(req.Name, to, "made", func(give func([]byte) error) (token.Info, error) {
+	return s.giveToken(req, to, "made", func(give func([]byte) error) (token.Info, error) {
 		return s.cfg.Tokens.Create(req.Name, token.Scope{Policies: req.Policies, Senders: req.Senders, Channels: req.Channels}, req.Life, give)
 	})
 }
@@ -96,17 +97,22 @@ func (s *Supervisor) RotateToken(_ context.Context, req *api.TokenRequest, to *o
 		to.Close()
 		return nil, api.BadRequest("revoke it and create another", "a token that is rotated keeps what it is for")
 	}
-	return s.giveToken(req.Name, to, "replaced", func(give func([]byte) error) (token.Info, error) {
+	return s.giveToken(req, to, "replaced", func(give func([]byte) error) (token.Info, error) {
 		return s.cfg.Tokens.Rotate(req.Name, req.Life, give)
 	})
 }
 
 // giveToken writes a token into the pipe of whoever asked for it, and has it
 // looked for in workspaces, while it is there.
-func (s *Supervisor) giveToken(name string, to *os.File, done string, change func(give func([]byte) error) (token.Info, error)) (*api.TokensReply, error) {
+func (s *Supervisor) giveToken(req *api.TokenRequest, to *os.File, done string, change func(give func([]byte) error) (token.Info, error)) (*api.TokensReply, error) {
 	defer to.Close()
 	if s.cfg.Tokens == nil {
 		return nil, errNoTokens
+	}
+	name := req.Name
+	if p, shown := s.declared.Load().Policies.Shows(filepath.Clean(req.To)); shown {
+		return nil, &api.Error{Code: "token", ExitCode: api.ExitFailed, Message: fmt.Sprintf("policy %s shows the file that token %.80q is to be in, %.300q, to its sandboxes", p, name, req.To),
+			Hint: "keep it where no sandbox can read it; no token was made"}
 	}
 	info, err := change(func(text []byte) error {
 		// Of no day until it is in force: the former one, if it stays, is learnt
