@@ -84,6 +84,7 @@ func (s *Server) admit(socket net.Conn, kind socketKind, seats *seats) {
 		s.options.Log("accept on %s socket: %v", kind, err)
 		return
 	}
+	peer.Further = seats.further
 	conn.SendTimeout = s.options.WriteTimeout
 	c := &call{server: s, conn: conn, peer: peer, uid: peer.UID, socket: kind, large: s.large}
 	if kind == tokenSocket {

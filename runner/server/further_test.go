@@ -135,6 +135,22 @@ func answersHolder(t *testing.T, path string, token []byte) bool {
 	return receive(t, wire).Type == api.EventReply
 }
 
+// Two agents of one user are told apart by their sockets.
+func TestCallerOnAFurtherSocketIsKnownByIt(t *testing.T) {
+	backend := &servertest.Host{}
+	s, sockets := servertest.Serve(t, server.Options{Backend: backend, TokenPause: soon})
+	_, path := further(t, s, sockets, nil)
+	for _, one := range []string{path, sockets.Exec} {
+		_, wire := connect(t, one)
+		newStdio(t).sendExec(t, wire, shell("true"))
+		for receive(t, wire).Type != api.EventExited {
+		}
+	}
+	if peers := backend.Peers(); len(peers) != 2 || peers[0].Further != path || peers[1].Further != "" || peers[0].UID != peers[1].UID {
+		t.Errorf("called %+v", peers)
+	}
+}
+
 func TestHangingUpEndsWhatWasAskedForOnThatSocketAlone(t *testing.T) {
 	backend := &busy{ctx: make(chan context.Context, 1)}
 	s, sockets := servertest.Serve(t, server.Options{Backend: backend})

@@ -14,6 +14,7 @@ import (
 type seats struct {
 	limiter *limiter
 	own     func(sandbox string) bool // whose socket it is
+	further string                    // its path; empty: one of the server's own
 
 	mu    sync.Mutex
 	taken map[*call]struct{}

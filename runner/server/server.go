@@ -44,6 +44,10 @@ type Peer struct {
 	UID, GID uint32
 	PID      int32
 	Holder   *Holder // of a token; nil on the other sockets
+	// Further is the path of the further socket (ServeExec) that it called on:
+	// that of an agent, which tells one from others of its user. Empty on the
+	// server's own.
+	Further string
 }
 
 // Stdio is the caller's three pipes; Out and Err may be the same pipe.
@@ -223,6 +227,7 @@ func (s *Server) Serve() error {
 // it that own says are its.
 func (s *Server) ServeExec(listener net.Listener, own func(sandbox string) bool) error {
 	seats := s.newSeats(own)
+	seats.further = listener.Addr().String()
 	s.mu.Lock()
 	closing := s.closing
 	if !closing {

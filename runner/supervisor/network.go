@@ -115,7 +115,7 @@ func CheckEgress(set *policy.Set) error {
 // egressLog logs the refusals of one sandbox, within bounds.
 func (s *Supervisor) egressLog(inv *invocation) func(*egress.Refusal) {
 	log := s.cfg.Log.WithFields(logrus.Fields{"sandbox": inv.id, "policy": inv.policy.Name})
-	refusals := newRefusals()
+	refusals := newEgressRefusals()
 	return func(r *egress.Refusal) {
 		if others, ok := refusals.note(time.Now()); ok {
 			log.WithFields(logrus.Fields{"asked": r.Asked, "rule": r.Rule}).Warn("egress refused: " + r.Reason + others)

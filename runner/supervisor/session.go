@@ -18,11 +18,17 @@ import (
 const stateBackground = "background"
 
 // sessionKey says whose a session is. Two callers have none in common, nor two
-// policies, nor two for whom or from where one caller asks. The caller's name
-// for it is never part of a path.
+// agents of one user, nor two policies, nor two for whom or from where one caller
+// asks. The caller's name for it is never part of a path.
 type sessionKey struct {
 	caller                        callerID
+	socket                        string // of the agent that calls; empty: of none
 	policy, sender, channel, name string
+}
+
+// sessionOf is the key of the session that an invocation names.
+func sessionOf(inv *invocation) sessionKey {
+	return sessionKey{idOf(inv.peer), inv.peer.Further, inv.policy.Name, inv.req.Sender, inv.req.Channel, inv.req.Session}
 }
 
 // session is what the commands of one session share: a /tmp. Each has a sandbox
@@ -71,7 +77,7 @@ func (s *Supervisor) joinSession(_ context.Context, inv *invocation) error {
 	if inv.policy.Scope != policy.ScopeSession || inv.req.Session == "" || inv.canary != "" {
 		return nil
 	}
-	key := sessionKey{idOf(inv.peer), inv.policy.Name, inv.req.Sender, inv.req.Channel, inv.req.Session}
+	key := sessionOf(inv)
 	s.sessions.mu.Lock()
 	defer s.sessions.mu.Unlock()
 	if s.sessions.closed {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/server"
 )
@@ -165,6 +166,33 @@ func TestCommandOfAFormerPolicyJoinsAndEndsNoSession(t *testing.T) {
 		if <-running.done; running.result == nil || running.result.Reason != api.ReasonCallerGone {
 			t.Errorf("%s: a command of the policy in force: %+v, %v", name, running.result, running.err)
 		}
+	}
+}
+
+// Whose a session is, creeld knows: of which user, by which agent's socket, or of
+// which token. How many sandboxes a user has is a matter of all its agents.
+func TestSessionIsOfOneCaller(t *testing.T) {
+	of := func(peer server.Peer) *invocation {
+		return &invocation{peer: peer, policy: &policy.Policy{Name: "exec-default"}, req: inSession("one", "true")}
+	}
+	agent := server.Peer{UID: 1000, Further: "/run/creel/agents/one.sock"}
+	for name, peer := range map[string]server.Peer{
+		"another agent of its user": {UID: 1000, Further: "/run/creel/agents/two.sock"}, "its user": {UID: 1000},
+		"another user": {UID: 1001, Further: agent.Further}, "a token": {Holder: &server.Holder{Name: "one"}},
+	} {
+		if sessionOf(of(peer)) == sessionOf(of(agent)) {
+			t.Errorf("%s has the agent's session", name)
+		}
+		if sessionOf(of(peer)) != sessionOf(of(peer)) {
+			t.Errorf("control: %s has not its own", name)
+		}
+		if same := strings.Contains(name, "its user"); same != (idOf(peer) == idOf(agent)) {
+			t.Errorf("the share of %s is the agent's: %v", name, !same)
+		}
+	}
+	agent.PID, agent.GID = 7, 8
+	if sessionOf(of(agent)) != sessionOf(of(server.Peer{UID: 1000, Further: agent.Further})) {
+		t.Error("control: another process of the agent has not its session")
 	}
 }
 

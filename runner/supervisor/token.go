@@ -24,31 +24,6 @@ var _ server.TokenKeeper = (*Supervisor)(nil)
 var errNoTokens = &api.Error{Code: api.CodeUnsupported, Message: "this supervisor takes no tokens", ExitCode: api.ExitFailed,
 	Hint: "add 'tokenSocket: {group: NAME}' to creel.yaml and restart creeld"}
 
-// callerOf names a caller for people: its user, or its token.
-func (s *Supervisor) callerOf(peer server.Peer) string {
-	if peer.Holder != nil {
-		return tokenCaller(peer.Holder.Name)
-	}
-	return s.users.name(peer.UID)
-}
-
-// tokenCaller is no user's name: those have no colon (passwd(5)).
-func tokenCaller(name string) string { return "token:" + name }
-
-// callerID tells callers apart: a user, or the holder of a token, whose user
-// counts for nothing.
-type callerID struct {
-	uid   uint32
-	token string
-}
-
-func idOf(peer server.Peer) callerID {
-	if peer.Holder != nil {
-		return callerID{token: peer.Holder.Name}
-	}
-	return callerID{uid: peer.UID}
-}
-
 // UseToken implements server.TokenKeeper. From its first use on a token is
 // looked for in workspaces too.
 func (s *Supervisor) UseToken(_ context.Context, shown []byte) (*server.Holder, error) {

@@ -12,24 +12,26 @@ import (
 // agent that runs for months must not fall silent for good by what it tried on
 // its first day.
 const (
-	refusalsAtOnce = 100
-	refusalEvery   = time.Minute
+	egressRefusalsAtOnce = 100
+	egressRefusalEvery   = time.Minute
 )
 
-// refusals are those of one sandbox.
-type refusals struct{ limit *ratelog.Limit }
+// egressRefusals are those of one sandbox.
+type egressRefusals struct{ limit *ratelog.Limit }
 
-func newRefusals() refusals { return refusals{ratelog.New(refusalsAtOnce, refusalEvery)} }
+func newEgressRefusals() egressRefusals {
+	return egressRefusals{ratelog.New(egressRefusalsAtOnce, egressRefusalEvery)}
+}
 
 // note counts one at now, and says whether it is logged and what is to be said of
 // the others: how many before it are not, or that those right after it will not be.
-func (r refusals) note(now time.Time) (others string, log bool) {
+func (r egressRefusals) note(now time.Time) (others string, log bool) {
 	skipped, last, log := r.limit.Note(now)
 	if skipped > 0 {
 		others = fmt.Sprintf("; %d before it are not logged", skipped)
 	}
 	if last {
-		others += fmt.Sprintf("; further ones of this sandbox are not logged within %v", refusalEvery)
+		others += fmt.Sprintf("; further ones of this sandbox are not logged within %v", egressRefusalEvery)
 	}
 	return others, log
 }
