@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -26,16 +24,8 @@ func digest(value string) string {
 // withStore is a rig whose store has a secret, and whose agent is given it.
 func withStore(t *testing.T, more string) *rig {
 	t.Helper()
-	dir, err := os.MkdirTemp("/run", "creel-agent-test-")
-	check(t, err)
-	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
-	key := dir + "/secrets.key"
-	out, err := exec.Command("sh", "-c", `umask 077; "$0" --new-secrets-key >"$1"`, filepath.Join(testrig.Binaries(t), "creeld"), key).CombinedOutput()
-	if err != nil {
-		t.Fatalf("make key: %v\n%s", err, out)
-	}
 	o := options{Agent: "credentials: [{env: TOKEN, from: \"store:token\"}]\n" + more}
-	o.Config = "secrets: {key: {file: " + key + "}}\n"
+	o.Config = "secrets: {key: {file: " + testrig.SecretsKey(t) + "}}\n"
 	return start(t, o)
 }
 

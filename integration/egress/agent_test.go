@@ -1,20 +1,13 @@
 package egress_test
 
 import (
-	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/creel-sandbox/creel/integration/testrig"
 )
-
-//go:embed agent.py
-var program string
 
 // inside are the kinds of sandbox that a script can run in, each with what runs
 // it there.
@@ -27,7 +20,7 @@ var inside = map[string]func(*site, *testing.T) func(script string) testrig.Resu
 func (s *site) agent(t *testing.T) func(script string) testrig.Result {
 	t.Helper()
 	files := s.Dir + "/agent"
-	if err := errors.Join(os.Mkdir(files, 0o755), os.WriteFile(files+"/agent.py", []byte(program), 0o644)); err != nil {
+	if err := errors.Join(os.Mkdir(files, 0o755), os.WriteFile(files+"/gateway.py", []byte(testrig.Gateway), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	s.WritePolicy("agent", fmt.Sprintf(`apiVersion: creel/v1
@@ -41,25 +34,20 @@ user: "%d:%[1]d"
 mounts:
   - {kind: workspace, source: %s, target: /workspace, mode: rw}
   - {kind: data, source: %s, target: /agent}
-command: [python3, /agent/agent.py]
+command: [python3, /agent/gateway.py, "18790"]
 publish: 127.0.0.1:18790
 network: {gateway: '127.0.0.1:18789', egress: [%s]}
 `, testrig.User, s.Workspace, files, listedServices))
 	s.Reload()
-	var told testrig.Result
-	ask := func(script string) error {
-		response, err := http.Post("http://127.0.0.1:18790/", "text/plain", strings.NewReader(script))
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		told = testrig.Result{}
-		return json.NewDecoder(response.Body).Decode(&told)
-	}
-	s.Eventually("the agent listens", func() bool { return ask("true") == nil })
+	const address = "127.0.0.1:18790"
+	s.Eventually("the agent listens", func() bool {
+		_, err := testrig.Ask(address, "true")
+		return err == nil
+	})
 	return func(script string) testrig.Result {
 		t.Helper()
-		if err := ask(script); err != nil {
+		told, err := testrig.Ask(address, script)
+		if err != nil {
 			t.Fatalf("ask the agent: %v\n%s", err, s.Log())
 		}
 		return told

@@ -3,7 +3,6 @@ package hygiene
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,16 +40,8 @@ func TestValueThatAVaultKeepsIsLookedFor(t *testing.T) {
 }
 
 func TestValueOfTheStoreIsLookedForFromWhenItIsSet(t *testing.T) {
-	dir, err := os.MkdirTemp("/run", "creel-hygiene-test-")
-	check(t, err)
-	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
-	key := filepath.Join(dir, "key")
-	creeld := filepath.Join(testrig.Binaries(t), "creeld")
-	if out, err := exec.Command("sh", "-c", `umask 077; "$0" --new-secrets-key >"$1"`, creeld, key).CombinedOutput(); err != nil {
-		t.Fatalf("make key: %v\n%s", err, out)
-	}
 	r := testrig.Start(t, testrig.Options{
-		Config: "secrets: {key: {file: " + key + "}}\n",
+		Config: "secrets: {key: {file: " + testrig.SecretsKey(t) + "}}\n",
 		Policy: "hygiene: {secrets: refuse}\ncredentials: [{env: TOKEN, from: 'store:token'}]\n",
 	})
 	set := func(how, value string) {

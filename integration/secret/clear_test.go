@@ -190,7 +190,7 @@ func TestNewKeyIsShownToNoTerminal(t *testing.T) {
 // Two supervisors can have one store: what one of them writes the other reads,
 // and neither writes over the other.
 func TestTwoSupervisorsShareAStore(t *testing.T) {
-	key := newKey(t)
+	key := testrig.SecretsKey(t)
 	shared := fmt.Sprintf("secrets: {dir: %s/store, key: {file: %s}}\n", filepath.Dir(key), key)
 	one := &rig{Rig: testrig.Start(t, testrig.Options{Policy: usesToken, Config: shared}), t: t}
 	two := &rig{Rig: testrig.Start(t, testrig.Options{Policy: usesToken, Config: shared}), t: t}

@@ -30,22 +30,9 @@ type rig struct {
 // start makes the key file as README says, in a directory that is root's.
 func start(t *testing.T, o testrig.Options) *rig {
 	t.Helper()
-	key := newKey(t)
+	key := testrig.SecretsKey(t)
 	o.Config += "secrets: {key: {file: " + key + "}}\n"
 	return &rig{Rig: testrig.Start(t, o), t: t, key: key}
-}
-
-func newKey(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/run", "creel-secret-test-")
-	check(t, err)
-	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
-	key := dir + "/secrets.key"
-	out, err := exec.Command("sh", "-c", `umask 077; "$0" --new-secrets-key >"$1"`, filepath.Join(testrig.Binaries(t), "creeld"), key).CombinedOutput()
-	if err != nil {
-		t.Fatalf("make key: %v\n%s", err, out)
-	}
-	return key
 }
 
 const usesToken = `credentials: [{env: TOKEN, from: "store:token"}]`

@@ -1,13 +1,9 @@
 package starter_test
 
 import (
-	_ "embed"
 	"fmt"
-	"io"
 	"io/fs"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,12 +17,6 @@ import (
 // agentName is the one starter policy that no command runs in.
 const agentName = "openclaw-agent"
 
-// gateway stands for OpenClaw: it answers where its gateway would, and runs what
-// it is sent.
-//
-//go:embed gateway.py
-var gateway string
-
 // TestStarterAgentIsKeptUpAsItIsShipped with nothing changed but this machine's
 // user and directories, and the program.
 func TestStarterAgentIsKeptUpAsItIsShipped(t *testing.T) {
@@ -35,11 +25,7 @@ func TestStarterAgentIsKeptUpAsItIsShipped(t *testing.T) {
 	check(t, err)
 	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
 	check(t, os.WriteFile(dir+"/openclaw-gateway-token", []byte("token-of-the-gateway"), 0o400))
-	out, err := exec.Command("sh", "-c", `umask 077; "$0" --new-secrets-key >"$1"`, filepath.Join(testrig.Binaries(t), "creeld"), dir+"/key").CombinedOutput()
-	if err != nil {
-		t.Fatalf("make key: %v\n%s", err, out)
-	}
-	r := testrig.Start(t, testrig.Options{Config: "secrets: {key: {file: " + dir + "/key}}\n", Env: []string{"CREDENTIALS_DIRECTORY=" + dir}})
+	r := testrig.Start(t, testrig.Options{Config: "secrets: {key: {file: " + testrig.SecretsKey(t) + "}}\n", Env: []string{"CREDENTIALS_DIRECTORY=" + dir}})
 	give := r.Command("secret", "set", "model-provider")
 	give.Stdin = strings.NewReader("key-of-the-model-provider")
 	if got := r.Run(give); got.Code != 0 {
@@ -50,23 +36,24 @@ func TestStarterAgentIsKeptUpAsItIsShipped(t *testing.T) {
 	if list := r.List(); len(list) != 1 || len(list[0].Weaker) > 0 {
 		t.Errorf("listed %+v", list)
 	}
-	for _, c := range []struct{ script, says string }{
-		{"touch /state/a /workspace/a /logs/a /tmp/a && echo written", "0 written"},
-		{"touch /config/openclaw.json /config/a /usr/a /a /run/creel/a 2>/dev/null; ls -d /config/a /usr/a /a /run/creel/a 2>&1 | grep -c 'No such'", "0 4"},
-		{"echo hacked >/config/openclaw.json", "2 sh:"},
-		{"stat -c %u /plugin /plugin/index.js | uniq; id -u", fmt.Sprintf("0 %d\n%[1]d\n", testrig.User)},
-		{"chmod u+w /plugin/index.js; echo hacked >>/plugin/index.js", "2 "},
-		{"echo $HOME $OPENCLAW_STATE_DIR $PWD", "0 /state /state/.openclaw /workspace"},
-		{"printf %s $OPENCLAW_GATEWAY_TOKEN-$ANTHROPIC_API_KEY | wc -c", "0 46"},
-		{"/workspace/creel exec -- sh -c 'echo from a sandbox of its own; ls /'", "0 from a sandbox of its own"},
+	for _, c := range []struct {
+		script string
+		code   int
+		says   string // begins with it
+	}{
+		{"touch /state/a /workspace/a /logs/a /tmp/a && echo written", 0, "written"},
+		{"touch /config/openclaw.json /config/a /usr/a /a /run/creel/a 2>/dev/null; ls -d /config/a /usr/a /a /run/creel/a 2>&1 | grep -c 'No such'", 0, "4"},
+		{"echo hacked >/config/openclaw.json", 2, ""},
+		{"stat -c %u /plugin /plugin/index.js | uniq; id -u", 0, fmt.Sprintf("%d\n%[1]d\n", testrig.User)},
+		{"chmod u+w /plugin/index.js; echo hacked >>/plugin/index.js", 2, ""},
+		{"echo $HOME $OPENCLAW_STATE_DIR $PWD", 0, "/state /state/.openclaw /workspace"},
+		{"printf %s $OPENCLAW_GATEWAY_TOKEN-$ANTHROPIC_API_KEY | wc -c", 0, "46"},
+		{"/workspace/creel exec -- sh -c 'echo from a sandbox of its own; ls /'", 0, "from a sandbox of its own"},
 	} {
-		answer, err := http.Post("http://127.0.0.1:18789/", "text/plain", strings.NewReader(c.script))
+		told, err := testrig.Ask("127.0.0.1:18789", c.script)
 		check(t, err)
-		said, err := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		check(t, err)
-		if !strings.HasPrefix(string(said), c.says) {
-			t.Errorf("%s: it said %q, want %q", c.script, said, c.says)
+		if told.Code != c.code || !strings.HasPrefix(told.Stdout, c.says) {
+			t.Errorf("%s: it told %+v, want %d and %q", c.script, told, c.code, c.says)
 		}
 	}
 }
@@ -81,7 +68,7 @@ func declareAgent(t *testing.T, r *testrig.Rig) {
 		check(t, os.Chown(r.Dir+name+"-of-agent", testrig.User, testrig.User))
 	}
 	openclaw.CopyPlugin(t, r.Dir+"/plugin", testrig.User)
-	check(t, os.WriteFile(r.Dir+"/openclaw.json", []byte(gateway), 0o644))
+	check(t, os.WriteFile(r.Dir+"/openclaw.json", []byte(testrig.Gateway), 0o644))
 	creel, err := os.ReadFile(filepath.Join(testrig.Binaries(t), "creel"))
 	check(t, err)
 	check(t, os.WriteFile(r.Workspace+"/creel", creel, 0o755))
@@ -89,7 +76,7 @@ func declareAgent(t *testing.T, r *testrig.Rig) {
 		"user: openclaw\n", fmt.Sprintf("user: %q\n", fmt.Sprintf("%d:%d", testrig.User, testrig.User)),
 		"/srv/openclaw/workspace", r.Workspace, "source: /var/lib/openclaw,", "source: "+r.Dir+"/state-of-agent,",
 		"/var/log/openclaw", r.Dir+"/logs-of-agent", "/srv/openclaw/plugin", r.Dir+"/plugin", "/srv/openclaw/openclaw.json", r.Dir+"/openclaw.json",
-		"command: [openclaw, gateway, run]", "command: [python3, /config/openclaw.json]",
+		"command: [openclaw, gateway, run]", `command: [python3, /config/openclaw.json, "18789"]`,
 	).Replace(string(data)))
 	r.Reload()
 }

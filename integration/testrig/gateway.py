@@ -1,8 +1,12 @@
 # Runs what it is sent with sh, inside the agent's own sandbox.
-import http.server, json, subprocess
+import http.server, json, subprocess, sys
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/healthz" else 404)
+        self.end_headers()
+
     def do_POST(self):
         script = self.rfile.read(int(self.headers["Content-Length"])).decode()
         done = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
@@ -11,4 +15,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(json.dumps({"Code": done.returncode, "Stdout": done.stdout, "Stderr": done.stderr}).encode())
 
 
-http.server.ThreadingHTTPServer(("127.0.0.1", 18790), Handler).serve_forever()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
