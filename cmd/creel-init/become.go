@@ -136,11 +136,9 @@ func (l *launch) enter() unix.Errno {
 //go:nosplit
 //go:norace
 func (l *launch) execute() (initproto.Step, unix.Errno) {
-	if l.filter != nil {
-		if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0,
-			uintptr(unsafe.Pointer(&l.filterProg))); errno != 0 {
-			return initproto.StepFilter, errno
-		}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0,
+		uintptr(unsafe.Pointer(&l.filterProg))); errno != 0 {
+		return initproto.StepFilter, errno
 	}
 	last := unix.ENOENT
 	for _, path := range l.paths {

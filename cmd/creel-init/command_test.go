@@ -194,11 +194,11 @@ func TestLargeArgumentsArrive(t *testing.T) {
 func TestNULIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	b := ready(t, engineOptions{})
 	for _, job := range []initproto.Job{
-		{Argv: list("/bin/echo", "a\x00b"), Cwd: "/"},
-		{Argv: list("/bin/echo"), Env: list("A=\x00"), Cwd: "/"},
-		{Argv: list("/bin/echo"), Cwd: "/\x00"},
-		{Argv: nil, Cwd: "/"},
-		{Argv: list("/bin/echo"), Cwd: "relative"},
+		{Argv: list("/bin/echo", "a\x00b"), Cwd: "/", Filter: allowing},
+		{Argv: list("/bin/echo"), Env: list("A=\x00"), Cwd: "/", Filter: allowing},
+		{Argv: list("/bin/echo"), Cwd: "/\x00", Filter: allowing},
+		{Argv: nil, Cwd: "/", Filter: allowing},
+		{Argv: list("/bin/echo"), Cwd: "relative", Filter: allowing},
 	} {
 		if err := b.Start(b.context(), job, b.inside); !errors.Is(err, initproto.ErrJob) {
 			t.Errorf("%q: %v", job.Argv, err)

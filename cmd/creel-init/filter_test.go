@@ -32,6 +32,9 @@ func refusing(call, action uint32) []byte {
 	)
 }
 
+// allowing is a filter that refuses nothing.
+var allowing = filterOf(unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
+
 const eperm = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
 
 func TestFilterIsInForceWhenTheCommandStarts(t *testing.T) {
@@ -39,7 +42,7 @@ func TestFilterIsInForceWhenTheCommandStarts(t *testing.T) {
 		filter []byte
 		want   string
 	}{
-		"none":    {nil, "Seccomp:\t0\nSeccomp_filters:\t0\n<nil>\n"},
+		"nothing": {allowing, "Seccomp:\t2\nSeccomp_filters:\t1\n<nil>\n"},
 		"sysinfo": {refusing(unix.SYS_SYSINFO, eperm), "Seccomp:\t2\nSeccomp_filters:\t1\noperation not permitted\n"},
 	} {
 		job := script("grep ^Seccomp /proc/self/status; exec " + probePath + " call-filtered")
@@ -72,6 +75,25 @@ func TestFilterThatRefusesExecveIsNoStart(t *testing.T) {
 	var failed *initproto.StartError
 	if err := b.start(job); !errors.As(err, &failed) || failed.Step != initproto.StepExec || failed.Errno != unix.EPERM {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A job without a filter, however it was lost, is not sent, and an init that is
+// sent one all the same does not start it.
+func TestCommandWithoutAFilterIsNoStart(t *testing.T) {
+	b := ready(t, engineOptions{})
+	job := command("/bin/true")
+	job.Filter = nil
+	if err := b.Start(b.context(), job, b.inside); !errors.Is(err, initproto.ErrJob) {
+		t.Errorf("without a filter: %v", err)
+	}
+	l := launch{image: image{paths: []*byte{new(byte)}}}
+	if step, errno := l.execute(); step != initproto.StepFilter || errno == 0 {
+		t.Errorf("the last step went on to %s: %v", step, errno)
+	}
+	must(t, b.start(command("/bin/true"))) // the control
+	if got := b.finish(""); got.Exit.Code != 0 {
+		t.Errorf("control: %+v", got)
 	}
 }
 

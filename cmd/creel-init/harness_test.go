@@ -241,9 +241,10 @@ func run(t testing.TB, job initproto.Job, stdin string) outcome {
 	return b.finish(stdin)
 }
 
-// command makes a job that runs in / with a usual PATH.
+// command makes a job that runs in / with a usual PATH, and a filter that
+// allows everything.
 func command(argv ...string) initproto.Job {
-	return initproto.Job{Argv: list(argv...), Env: list("PATH=/usr/bin:/bin"), Cwd: "/"}
+	return initproto.Job{Argv: list(argv...), Env: list("PATH=/usr/bin:/bin"), Cwd: "/", Filter: allowing}
 }
 
 // script makes a job of a shell script.

@@ -26,12 +26,11 @@ func newImage(job initproto.Job) image {
 	var i image
 	i.argv, i.env = i.pointers(job.Argv), i.pointers(job.Env)
 	i.addPaths(job)
-	if n := len(job.Filter) / initproto.FilterInstruction; n > 0 {
-		// Copied, because the kernel's structure is aligned and the frame is not.
-		i.filter = make([]unix.SockFilter, n)
-		copy(unsafe.Slice((*byte)(unsafe.Pointer(&i.filter[0])), len(job.Filter)), job.Filter)
-		i.filterProg = unix.SockFprog{Len: uint16(n), Filter: &i.filter[0]}
-	}
+	// Copied, because the kernel's structure is aligned and the frame is not. The
+	// protocol has refused a job without.
+	i.filter = make([]unix.SockFilter, len(job.Filter)/initproto.FilterInstruction)
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&i.filter[0])), len(job.Filter)), job.Filter)
+	i.filterProg = unix.SockFprog{Len: uint16(len(i.filter)), Filter: &i.filter[0]}
 	return i
 }
 

@@ -112,7 +112,8 @@ func TestValuesOutOfRangeAreRefused(t *testing.T) {
 }
 
 func TestForgedJobsAreRefused(t *testing.T) {
-	const head, argv, env = "00" + "00000000" + "000000012f" + "00000000", "0000000100000003736800", "0000000000000000"
+	const filter = "000000080600000000000000"
+	const head, argv, env = "00" + "00000000" + "000000012f" + filter, "0000000100000003736800", "0000000000000000"
 	good, _ := hex.DecodeString(head + argv + env)
 	if job, err := DecodeJob(good); err != nil || string(job.Argv[0]) != "sh" {
 		t.Fatalf("the control: %+v, %v", job, err)
@@ -127,9 +128,10 @@ func TestForgedJobsAreRefused(t *testing.T) {
 		"count of billions": head + "ffffffff00000003736800" + env,
 		"size of billions":  head + "00000001ffffffff736800" + env,
 		"no final NUL":      head + "0000000100000003730068" + env,
-		"relative cwd":      "0000000000" + "0000000177" + "00000000" + argv + env,
-		"empty cwd":         "0000000000" + "00000000" + "00000000" + argv + env,
-		"NUL in cwd":        "0000000000" + "000000022f00" + "00000000" + argv + env,
+		"relative cwd":      "0000000000" + "0000000177" + filter + argv + env,
+		"empty cwd":         "0000000000" + "00000000" + filter + argv + env,
+		"NUL in cwd":        "0000000000" + "000000022f00" + filter + argv + env,
+		"no filter":         "0000000000" + "000000012f" + "00000000" + argv + env,
 		"half instruction":  "0000000000" + "000000012f" + "0000000401020304" + argv + env,
 	} {
 		raw, err := hex.DecodeString(body)
@@ -155,6 +157,8 @@ func TestJobsThatCannotBeAreNotEncoded(t *testing.T) {
 		"no argv":        change(func(j *Job) { j.Argv = nil }),
 		"NUL in argv":    change(func(j *Job) { j.Argv = [][]byte{[]byte("a\x00b")} }),
 		"NUL in env":     change(func(j *Job) { j.Env = [][]byte{{0}} }),
+		"no filter":      change(func(j *Job) { j.Filter = nil }),
+		"half a filter":  change(func(j *Job) { j.Filter = make([]byte, FilterInstruction/2) }),
 		"long filter":    change(func(j *Job) { j.Filter = make([]byte, (MaxFilter+1)*FilterInstruction) }),
 		"too many":       change(func(j *Job) { j.Env = make([][]byte, MaxStrings+1) }),
 		"long directory": change(func(j *Job) { j.Cwd = "/" + strings.Repeat("x", MaxCwd) }),

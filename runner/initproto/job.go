@@ -18,7 +18,8 @@ type Job struct {
 	// none of that is left or the session is closed.
 	Linger bool
 	// Filter is an array of struct sock_filter in the machine's own byte
-	// order (seccomp(2)); empty means no second filter.
+	// order (seccomp(2)). There is no command without one: none that was
+	// lost on the way is taken for none that was wanted.
 	Filter []byte
 }
 
@@ -94,7 +95,7 @@ func (j Job) valid() bool {
 	return len(j.Argv) >= 1 && // an empty argv confuses set-id programs: CVE-2021-4034
 		validStrings(j.Argv) && validStrings(j.Env) &&
 		len(j.Cwd) >= 1 && len(j.Cwd) <= MaxCwd && j.Cwd[0] == '/' && !hasNUL([]byte(j.Cwd)) &&
-		len(j.Filter)%FilterInstruction == 0 && len(j.Filter) <= MaxFilter*FilterInstruction &&
+		len(j.Filter) >= FilterInstruction && len(j.Filter)%FilterInstruction == 0 && len(j.Filter) <= MaxFilter*FilterInstruction &&
 		(j.TTY || j.Rows == 0 && j.Cols == 0) &&
 		!(j.TTY && j.Linger) // a terminal ends with its command
 }

@@ -10,7 +10,7 @@ import (
 func TestSessionThatLingersEndsWhenItIsClosed(t *testing.T) {
 	for _, linger := range []bool{false, true} {
 		s := newSession(t)
-		s.toRunning(t, Job{Argv: [][]byte{[]byte("sh")}, Cwd: "/", Linger: linger})
+		s.toRunning(t, Job{Argv: [][]byte{[]byte("sh")}, Cwd: "/", Filter: fullJob.Filter, Linger: linger})
 		must(t, s.init.Exit(Exit{Code: 7}))
 		if exit, err := s.Wait(); err != nil || exit.Code != 7 {
 			t.Errorf("linger %v: %+v, %v", linger, exit, err)
@@ -40,7 +40,7 @@ func TestSessionThatLingersEndsWhenItIsClosed(t *testing.T) {
 // all the same, and until the end.
 func TestInitThatLingersListensUntilTheEnd(t *testing.T) {
 	s := newSession(t)
-	s.toRunning(t, Job{Argv: [][]byte{[]byte("sh")}, Cwd: "/", Linger: true})
+	s.toRunning(t, Job{Argv: [][]byte{[]byte("sh")}, Cwd: "/", Filter: fullJob.Filter, Linger: true})
 	must(t, s.Signal(15)) // on its way when the command ends
 	must(t, s.init.Exit(Exit{}))
 	if signal, _, err := s.init.Control(); err != nil || signal.Number != 15 {
@@ -60,7 +60,7 @@ func TestInitThatLingersListensUntilTheEnd(t *testing.T) {
 		t.Errorf("the end: %v", err)
 	}
 	s = newSession(t)
-	s.toRunning(t, Job{Argv: [][]byte{[]byte("sh")}, Cwd: "/"})
+	s.toRunning(t, Job{Argv: [][]byte{[]byte("sh")}, Cwd: "/", Filter: fullJob.Filter})
 	must(t, s.init.Exit(Exit{}))
 	if _, _, err := s.init.Control(); err != ErrOrder {
 		t.Errorf("control, without lingering: %v", err)

@@ -263,7 +263,7 @@ func TestSilentInitIsGivenUp(t *testing.T) {
 		},
 		"start": func(ctx context.Context, s session) error {
 			s.toReady(t)
-			return s.Start(ctx, Job{Argv: [][]byte{bytes.Repeat([]byte("x"), MaxJob/2)}, Cwd: "/"}, stdio())
+			return s.Start(ctx, Job{Argv: [][]byte{bytes.Repeat([]byte("x"), MaxJob/2)}, Cwd: "/", Filter: fullJob.Filter}, stdio())
 		},
 	} {
 		s := newSession(t)
@@ -334,7 +334,7 @@ func TestControlDoesNotEndBeforeTheExitIsSent(t *testing.T) {
 
 func TestResizeWithoutTerminalIsRefusedAtBothEnds(t *testing.T) {
 	s := newSession(t)
-	s.toRunning(t, Job{Argv: fullJob.Argv, Cwd: "/"})
+	s.toRunning(t, Job{Argv: fullJob.Argv, Cwd: "/", Filter: fullJob.Filter})
 	if err := s.Resize(1, 2); err != ErrOrder {
 		t.Errorf("supervisor: %v", err)
 	}

@@ -42,13 +42,17 @@ func (s *Supervisor) prepare(declared *Declared, p *policy.Policy, peer server.P
 	if err != nil {
 		return nil, err
 	}
+	filter, err := declared.FilterOf(p)
+	if err != nil {
+		return nil, err
+	}
 	who, err := s.users.identify(p.User)
 	if err != nil {
 		return nil, &api.Error{Code: "bad-policy", Message: fmt.Sprintf("policy %s: %v", p.Name, err), ExitCode: api.ExitFailed,
 			Hint: "create the user, or name another in 'user:'"}
 	}
 	return &invocation{
-		id: newID(), peer: peer, caller: s.callerOf(peer), command: commandLine(req.Argv), req: req, policy: p, engine: engine, made: made, filter: declared.Filters[p.Name],
+		id: newID(), peer: peer, caller: s.callerOf(peer), command: commandLine(req.Argv), req: req, policy: p, engine: engine, made: made, filter: filter,
 		who: who, created: time.Now(), stdio: stdio, state: stateCreating,
 		logs: newTail(p.Logs.Keep), cancel: func() {}, abandoned: make(chan struct{}),
 	}, nil

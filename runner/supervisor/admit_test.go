@@ -41,6 +41,22 @@ func admitting(t *testing.T) *Supervisor {
 	return s
 }
 
+// A filter that is lost on the way is not taken for none that is wanted.
+func TestCommandWithoutItsFilterIsRefused(t *testing.T) {
+	s := admitting(t)
+	ask := func() error {
+		_, err := s.admit(server.Peer{}, &api.ExecRequest{Policy: "exec-default", Argv: [][]byte{[]byte("true")}}, server.Stdio{})
+		return err
+	}
+	check(t, ask()) // the control
+	for _, filter := range [][]byte{nil, {}} {
+		s.declared.Load().Filters["exec-default"] = filter
+		if told := asAPI(t, ask()); told.Code != "bad-policy" || !strings.Contains(told.Message, "exec-default") {
+			t.Errorf("%v: %+v", filter, told)
+		}
+	}
+}
+
 // For whom and from where is told by the caller, compared letter by letter, and
 // must be told where it is listed; whoever asks learns no more than that it was
 // refused, and the log all.

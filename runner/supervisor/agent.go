@@ -27,7 +27,6 @@ type agent struct {
 
 	mu      sync.Mutex
 	wish    wish
-	filter  []byte // the compiled one of the wish's policy
 	state   string
 	since   time.Time
 	problem string
@@ -38,17 +37,28 @@ type agent struct {
 
 // wish is what an agent is to be. A life of it ends when another is wished for.
 type wish struct {
-	policy *policy.Policy
-	up     bool
-	rest   string // the state to be in while it is not up
-	turn   int    // each time that it is wanted anew is another
-	gone   bool   // it is not declared any more, or creeld ends
+	// declared and policy are one reading, of which a life is made as a whole:
+	// what is in force when it begins may be another already, in which the
+	// agent's name means something else, or nothing.
+	declared *Declared
+	policy   *policy.Policy
+	up       bool
+	rest     string // the state to be in while it is not up
+	turn     int    // each time that it is wanted anew is another
+	gone     bool   // it is not declared any more, or creeld ends
 }
 
-func newAgent(p *policy.Policy, filter []byte) *agent {
+// is says whether two wishes are for the same life. What one was read from may
+// be another reading of the same.
+func (w wish) is(other wish) bool {
+	other.declared, other.policy = w.declared, w.policy
+	return w == other
+}
+
+func newAgent(declared *Declared, p *policy.Policy) *agent {
 	return &agent{
-		name: p.Name, changed: make(chan struct{}, 1), filter: filter,
-		wish: wish{policy: p, up: true}, state: api.AgentStarting, since: time.Now(),
+		name: p.Name, changed: make(chan struct{}, 1),
+		wish: wish{declared: declared, policy: p, up: true}, state: api.AgentStarting, since: time.Now(),
 	}
 }
 
@@ -64,7 +74,7 @@ func (a *agent) change(f func(*wish)) {
 	a.mu.Lock()
 	before := a.wish
 	f(&a.wish)
-	same, inv := a.wish == before, a.inv
+	same, inv := a.wish.is(before), a.inv
 	a.mu.Unlock()
 	if same {
 		return
@@ -87,7 +97,7 @@ func (a *agent) await(want wish, atMost time.Duration) {
 		defer timer.Stop()
 		over = timer.C
 	}
-	for a.wanted() == want {
+	for a.wanted().is(want) {
 		select {
 		case <-a.changed:
 		case <-over:
@@ -131,7 +141,7 @@ func (a *agent) begin(inv *invocation, want wish) bool {
 	defer a.mu.Unlock()
 	a.inv = inv
 	a.lives++
-	return a.wish == want
+	return a.wish.is(want)
 }
 
 // end takes the sandbox away. What is shown changes with it: an agent without

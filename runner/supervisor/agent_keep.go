@@ -52,7 +52,7 @@ func (s *Supervisor) keepAgent(a *agent) {
 		}
 		a.show(api.AgentStarting, a.describe().Problem)
 		l := s.oneLife(a, f, want)
-		if a.wanted() != want {
+		if !a.wanted().is(want) {
 			p = pace{}
 			continue
 		}
@@ -74,7 +74,7 @@ func (s *Supervisor) pause(a *agent, want wish, l life, p *pace) {
 	log.Errorf("an agent has ended more often than %s and stays down", want.policy.Agent.Restart.Limit)
 	a.show(api.AgentDown, l.problem)
 	a.change(func(w *wish) {
-		if *w == want {
+		if w.is(want) {
 			w.up, w.rest = false, api.AgentDown
 		}
 	})
@@ -101,7 +101,7 @@ func (p *pace) next(r policy.Restart, l life, now time.Time) (wait time.Duration
 // oneLife is one life of an agent, from the first launch step to when nothing of
 // it is left.
 func (s *Supervisor) oneLife(a *agent, f *frontage, want wish) life {
-	inv, err := s.conceive(a, f, want.policy)
+	inv, err := s.conceive(a, f, want)
 	if err != nil {
 		return s.stillborn(a, err)
 	}
@@ -127,7 +127,7 @@ func (s *Supervisor) stillborn(a *agent, err error) life {
 
 // conceive makes the invocation that is an agent's life. It has no caller: its
 // input is empty, and its output for the logs.
-func (s *Supervisor) conceive(a *agent, f *frontage, p *policy.Policy) (_ *invocation, err error) {
+func (s *Supervisor) conceive(a *agent, f *frontage, want wish) (_ *invocation, err error) {
 	in, end, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make input: %w", err)
@@ -138,11 +138,12 @@ func (s *Supervisor) conceive(a *agent, f *frontage, p *policy.Policy) (_ *invoc
 			in.Close()
 		}
 	}()
+	p := want.policy
 	req := &api.ExecRequest{Policy: p.Name}
 	for _, word := range p.Agent.Command {
 		req.Argv = append(req.Argv, []byte(word))
 	}
-	inv, err := s.prepare(s.declared.Load(), p, server.Peer{}, req, server.Stdio{In: in})
+	inv, err := s.prepare(want.declared, p, server.Peer{}, req, server.Stdio{In: in})
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (w *watch) attend() (initproto.Exit, error) {
 	expired, warned := w.inv.expiries()
 	w.ask(ctx, 0)
 	for {
-		if w.agent.wanted() != w.want {
+		if !w.agent.wanted().is(w.want) {
 			w.stop(api.ReasonOrdered, "it was to stop")
 		}
 		select {

@@ -60,10 +60,10 @@ func (s *Supervisor) declareAgents() {
 			continue
 		}
 		if a := g.byName[name]; a != nil {
-			a.redeclare(p, declared.Filters[name])
+			a.redeclare(declared, p)
 			continue
 		}
-		a := newAgent(p, declared.Filters[name])
+		a := newAgent(declared, p)
 		if g.byName == nil {
 			g.byName = map[string]*agent{}
 		}
@@ -173,30 +173,26 @@ var orders = map[string]func(w *wish, lives bool){
 
 // redeclare takes over another reading of an agent's policy. One that stays
 // down gets another chance only by another policy.
-func (a *agent) redeclare(p *policy.Policy, filter []byte) {
-	a.mu.Lock()
-	same := sameAgent(a.wish.policy, p) && bytes.Equal(a.filter, filter)
-	a.filter = filter
-	a.mu.Unlock()
+func (a *agent) redeclare(declared *Declared, p *policy.Policy) {
 	a.change(func(w *wish) {
-		w.gone = false
-		if same {
-			return
+		same := sameAgent(w.declared, w.policy, declared, p)
+		w.declared, w.policy, w.gone = declared, p, false
+		if !same {
+			w.turn++
+			w.up = w.up || w.rest == api.AgentDown
 		}
-		w.policy = p
-		w.up = w.up || w.rest == api.AgentDown
 	})
 }
 
-// sameAgent says whether an agent of one policy is one of the other: what is
+// sameAgent says whether an agent of one reading is one of the other: what is
 // only for people to read may differ.
-func sameAgent(a, b *policy.Policy) bool {
+func sameAgent(of *Declared, a *policy.Policy, other *Declared, b *policy.Policy) bool {
 	bare := func(p *policy.Policy) policy.Policy {
 		bare := *p
 		bare.Justification, bare.Owner, bare.ReviewBy = "", "", time.Time{}
 		return bare
 	}
-	return reflect.DeepEqual(bare(a), bare(b))
+	return reflect.DeepEqual(bare(a), bare(b)) && bytes.Equal(of.Filters[a.Name], other.Filters[b.Name])
 }
 
 // lookForRotations has agents told whose credentials have other values than

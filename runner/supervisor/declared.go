@@ -9,6 +9,7 @@ import (
 
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/profiles"
+	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/seccomp"
 )
 
@@ -26,6 +27,17 @@ func (d *Declared) EngineOf(p *policy.Policy) policy.Engine { return cmp.Or(p.En
 // Loader reads everything anew. An error says what is wrong with which file;
 // then nothing of the new reading is used.
 type Loader func() (*Declared, error)
+
+// FilterOf is the compiled second filter of a policy of this reading. It is
+// never empty: a command without one would run with the floor alone.
+func (d *Declared) FilterOf(p *policy.Policy) ([]byte, error) {
+	filter := d.Filters[p.Name]
+	if len(filter) == 0 {
+		return nil, &api.Error{Code: "bad-policy", Message: "policy " + p.Name + ": its seccomp filter is missing", ExitCode: api.ExitFailed,
+			Hint: "reload; creel policy check tells what is wrong with a file"}
+	}
+	return filter, nil
+}
 
 // ProblemsError is a set of declared files that cannot be used.
 type ProblemsError []policy.Problem
