@@ -3,9 +3,13 @@
 // command starts, keeps the time and output limits, and takes everything away
 // when the command ends, however it ends.
 //
-// It imports the other packages of runner, and never makes a container or
-// reads /proc itself: those are engine's and posture's. It keeps no list that
-// an operator is shown: ps asks the kernel and the engine.
+// It also keeps agents up, holds the sessions that commands share, and answers
+// what operators, and holders of tokens of their own, ask.
+//
+// It imports the other packages of runner, and never makes a container or reads
+// the posture of one itself: those are engine's and posture's. What runs it does
+// not tell from memory: ps asks the kernel and the engine. It remembers what has
+// ended, for a while, and which agents it is to keep up.
 package supervisor
 
 import (

@@ -33,7 +33,8 @@ const calls = (globalThis[Symbol.for("creel.calls")] ??= new Map());
 
 // talks are what is known of who speaks in a session, by its key. While the
 // model works for one, OpenClaw hands it what others say there ("steering"), and
-// goes on calling all that follows the first one's (queue-steering.md, Scope).
+// goes on calling all that follows the first one's (OpenClaw's
+// docs/concepts/queue-steering.md, Scope).
 const talks = (globalThis[Symbol.for("creel.talks")] ??= new Map());
 
 // origin names a person or a place of a chat platform as policies do:
