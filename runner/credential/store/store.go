@@ -38,7 +38,7 @@ const maxFile = maxPlain + 64<<10
 
 // lockWait is how long a change waits for another one, which takes some
 // milliseconds.
-const lockWait = 5 * time.Second
+const lockWait = 20 * time.Second
 
 // MaxAge is how long a value may stay the same: past it, it is overdue.
 const MaxAge = 90 * 24 * time.Hour
