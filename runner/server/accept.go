@@ -90,6 +90,7 @@ func (s *Server) admit(socket net.Conn, kind socketKind, seats *seats) {
 	if kind == tokenSocket {
 		c.peer, c.large = Peer{UID: noID, GID: noID}, s.largeOfTokens
 	}
+	hungUp := seats.hungUp() // before it is asked where the peer is, which may end then
 	if !s.outside(peer, seats) {
 		c.fail(errInside)
 		conn.Close()
@@ -98,6 +99,12 @@ func (s *Server) admit(socket net.Conn, kind socketKind, seats *seats) {
 	if !seats.take(c) {
 		c.fail(errBusy(c.uid))
 		conn.Close()
+		return
+	}
+	if seats.hungUp() != hungUp { // asked once the call is among those that are hung up on
+		c.fail(errHungUp)
+		conn.Close()
+		seats.leave(c)
 		return
 	}
 	if !s.enter(c) {

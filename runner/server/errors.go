@@ -21,6 +21,12 @@ var (
 		Hint:     "an agent has one of its own: a mount of kind exec of its policy",
 		ExitCode: api.ExitFailed,
 	}
+	errHungUp = &api.Error{
+		Code:     api.CodeDenied,
+		Message:  "the agent that this socket is for ended while it was called",
+		Hint:     "try again once the agent is back: creel ps says how it is",
+		ExitCode: api.ExitFailed,
+	}
 	errBusyLarge = &api.Error{
 		Code:     api.CodeBusy,
 		Message:  "too many large requests are being sent at once",

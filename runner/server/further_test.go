@@ -151,6 +151,36 @@ func TestCallerOnAFurtherSocketIsKnownByIt(t *testing.T) {
 	}
 }
 
+// Whoever is let in while those there are hung up on has called before that, and
+// its sandbox may be gone.
+func TestHangingUpMissesNobodyWhoIsBeingLetIn(t *testing.T) {
+	for name, amid := range map[string]bool{"amid it": true, "control": false} {
+		var meanwhile atomic.Pointer[func()]
+		s, sockets := servertest.Serve(t, server.Options{Backend: &servertest.Host{}, SandboxOf: func(int32) (string, error) {
+			if f := meanwhile.Swap(nil); f != nil {
+				(*f)()
+			}
+			return "its", nil
+		}})
+		listener, path := further(t, s, sockets, func(sandbox string) bool { return sandbox == "its" })
+		asked := make(chan struct{})
+		hangUp := func() {
+			if amid {
+				s.HangUp(listener)
+			}
+			close(asked)
+		}
+		meanwhile.Store(&hangUp)
+		if event := asks(t, 0, path, `{"route":"version"}`); amid == (event.Type == api.EventReply) {
+			t.Errorf("%s: %+v", name, event)
+		}
+		<-asked
+		if event := asks(t, 0, path, `{"route":"version"}`); event.Type != api.EventReply {
+			t.Errorf("%s: who calls afterwards is told %+v", name, event)
+		}
+	}
+}
+
 func TestHangingUpEndsWhatWasAskedForOnThatSocketAlone(t *testing.T) {
 	backend := &busy{ctx: make(chan context.Context, 1)}
 	s, sockets := servertest.Serve(t, server.Options{Backend: backend})

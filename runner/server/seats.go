@@ -16,9 +16,10 @@ type seats struct {
 	own     func(sandbox string) bool // whose socket it is
 	further string                    // its path; empty: one of the server's own
 
-	mu    sync.Mutex
-	taken map[*call]struct{}
-	idle  list.List // of *call, those to go first in front
+	mu      sync.Mutex
+	taken   map[*call]struct{}
+	idle    list.List // of *call, those to go first in front
+	hangUps int       // so far
 }
 
 func (s *Server) newSeats(own func(sandbox string) bool) *seats {
@@ -99,9 +100,18 @@ func (s *seats) leave(c *call) {
 	}
 }
 
-// hangUp closes the connections of all that have a place.
+// hungUp counts the hangUps so far.
+func (s *seats) hungUp() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hangUps
+}
+
+// hangUp closes the connections of all that have a place. Who is about to get one
+// finds that hungUp says another number.
 func (s *seats) hangUp() {
 	s.mu.Lock()
+	s.hangUps++
 	all := slices.Collect(maps.Keys(s.taken))
 	s.mu.Unlock()
 	for _, c := range all {
