@@ -76,9 +76,12 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 	if err != nil {
 		return nil, err
 	}
-	ring := keyring.New()
-	searcher := hygiene.NewSearcher(filepath.Join(filepath.Dir(cfg.InitPath), "creel-check"), filepath.Join(cfg.StateDir, "hygiene"), ring.Key())
-	d.onClose(searcher.Close)
+	searcher, ring := d.openSearcher(cfg)
+	sockets, err := d.openSockets(cfg)
+	if err != nil {
+		return nil, err
+	}
+	// The last that can fail: from now on it makes sandboxes, which stop takes away.
 	d.supervisor, err = supervisor.New(ctx, supervisor.Config{
 		Engines: engines, Cgroups: groups, Credentials: credentials, Leases: leases, Secrets: secrets, Tokens: tokens, Stage: stage, Hygiene: searcher, Keyring: ring, InitPath: cfg.InitPath,
 		Load: loader(configPath, cfg), Listen: d.listenForAgent, Log: log,
@@ -86,23 +89,24 @@ func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *da
 	if err != nil {
 		return nil, err
 	}
-	if err := d.openServer(cfg, configPath); err != nil {
-		return nil, err
-	}
+	d.openServer(sockets, configPath)
 	d.supervisor.BeginAgents() // which may run commands at once
 	return d, nil
 }
 
-func (d *daemon) openServer(cfg *policy.Config, configPath string) error {
-	sockets, err := openSockets(cfg)
-	if err != nil {
-		return err
-	}
+// openSearcher makes what searches workspaces, and what it knows values by.
+func (d *daemon) openSearcher(cfg *policy.Config) (*hygiene.Searcher, *keyring.Keyring) {
+	ring := keyring.New()
+	searcher := hygiene.NewSearcher(filepath.Join(filepath.Dir(cfg.InitPath), "creel-check"), filepath.Join(cfg.StateDir, "hygiene"), ring.Key())
+	d.onClose(searcher.Close)
+	return searcher, ring
+}
+
+func (d *daemon) openServer(sockets *sockets, configPath string) {
 	d.server = server.New(server.Options{
 		Exec: sockets.exec, Admin: sockets.admin, Token: sockets.token, Backend: d.supervisor, SandboxOf: d.supervisor.SandboxOf,
 		Admins: d.supervisor.Admins(), ConfigPath: configPath, Log: d.log.Warnf,
 	})
-	return nil
 }
 
 // prepareDir makes the runtime directory and takes its lock. The directory

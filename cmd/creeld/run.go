@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -57,7 +58,7 @@ func run(c *cli.Context) error {
 		return err
 	}
 	defer d.close()
-	return d.serve()
+	return errors.Join(d.serve(), d.stop())
 }
 
 func newLog(debug bool) *logrus.Logger {
@@ -87,7 +88,7 @@ func (d *daemon) close() {
 	}
 }
 
-// serve answers on the sockets until a signal asks to stop.
+// serve answers on the sockets until a signal asks to stop, or a socket fails.
 func (d *daemon) serve() error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
@@ -105,8 +106,7 @@ func (d *daemon) serve() error {
 				continue
 			}
 			d.log.WithField("signal", s.String()).Info("stopping")
-			notify(d.log, stateStopping)
-			return d.stop()
+			return nil
 		case err := <-served:
 			return fmt.Errorf("serve: %w", err)
 		case <-watch:
@@ -132,10 +132,9 @@ func (d *daemon) reload() {
 // stop ends every sandbox first, so that callers are told the reason before
 // their connections close.
 func (d *daemon) stop() error {
-	if err := d.supervisor.Close(); err != nil {
-		return err
-	}
+	notify(d.log, stateStopping)
+	err := d.supervisor.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	return d.server.Close(ctx)
+	return errors.Join(err, d.server.Close(ctx))
 }

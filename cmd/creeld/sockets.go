@@ -30,17 +30,30 @@ const (
 )
 
 // openSockets opens all sockets, or none.
-func openSockets(cfg *policy.Config) (*sockets, error) {
+func (d *daemon) openSockets(cfg *policy.Config) (*sockets, error) {
 	s, err := openOwnSockets(cfg)
 	if err != nil {
 		return nil, err
 	}
 	if s.token, err = openTokenSocket(cfg); err != nil {
-		s.exec.Close()
-		s.admin.Close()
-		return nil, err
+		return nil, errors.Join(err, s.close())
 	}
+	d.onClose(s.close)
 	return s, nil
+}
+
+// close closes those that nobody has closed yet.
+func (s *sockets) close() error {
+	var errs []error
+	for _, listener := range []net.Listener{s.exec, s.admin, s.token} {
+		if listener == nil {
+			continue
+		}
+		if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("close socket: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // openOwnSockets takes the sockets that systemd activated, or makes them: both

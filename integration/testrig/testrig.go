@@ -139,6 +139,14 @@ func (r *Rig) WriteConfig(text string) {
 	check(r.t, os.WriteFile(r.config, []byte(text), 0o644))
 }
 
+// Config is creel.yaml as it was written last.
+func (r *Rig) Config() string {
+	r.t.Helper()
+	text, err := os.ReadFile(r.config)
+	check(r.t, err)
+	return string(text)
+}
+
 // StartSupervisor starts creeld and returns once it answers.
 func (r *Rig) StartSupervisor() {
 	r.t.Helper()
@@ -153,6 +161,19 @@ func (r *Rig) StartSupervisor() {
 		}
 		return r.Creel("version").Code == 0
 	})
+}
+
+// FailToStart runs a creeld to its end that finds something wrong, and gives what
+// it said. None may run.
+func (r *Rig) FailToStart() Result {
+	r.t.Helper()
+	cmd := exec.Command(filepath.Join(r.bin, "creeld"), append([]string{"--config", r.config}, r.args...)...)
+	cmd.Env = append(os.Environ(), r.env...)
+	ended := r.Run(cmd)
+	if ended.Code != 1 {
+		r.t.Fatalf("creeld was to fail: %+v", ended)
+	}
+	return ended
 }
 
 func zombie(pid int) bool {

@@ -2,8 +2,10 @@ package server_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -70,6 +72,35 @@ func TestFurtherSocketIsClosedWithTheServer(t *testing.T) {
 	if conn, err := net.Dial("unix", path); err == nil {
 		conn.Close()
 		t.Error("it is connected to still")
+	}
+}
+
+// A server that has lost one of its sockets must not go on as if it had all.
+func TestSocketThatFailsIsToldAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	listen := func(name string) net.Listener {
+		listener, err := net.Listen("unix", dir+"/"+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return listener
+	}
+	exec := listen("exec")
+	s := server.New(server.Options{Exec: exec, Admin: listen("admin"), Backend: &servertest.Host{}})
+	served := make(chan error, 1)
+	go func() { served <- s.Serve() }()
+	if event := asks(t, 0, dir+"/exec", `{"route":"version"}`); event.Type != api.EventReply {
+		t.Errorf("control: %+v", event)
+	}
+	exec.Close()
+	if err := <-served; !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), "exec socket") {
+		t.Errorf("it is told as %v", err)
+	}
+	if event := asks(t, 0, dir+"/admin", `{"route":"version"}`); event.Type != api.EventReply {
+		t.Errorf("until it is closed the other answers %+v", event)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

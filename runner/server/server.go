@@ -211,14 +211,19 @@ func (s *Server) isAdmin(uid uint32) bool {
 	return uid == 0 || slices.Contains(*s.admins.Load(), uid)
 }
 
-// Serve accepts until Close is called, and then returns nil; it returns an
-// error when a listener fails for good.
+// Serve accepts until Close is called, and then returns nil. It returns an error
+// as soon as a listener fails for good; the others are served until Close.
 func (s *Server) Serve() error {
 	done := make(chan error, 3)
 	go func() { done <- s.accept(s.options.Exec, execSocket, s.newSeats(nobody)) }()
 	go func() { done <- s.accept(s.options.Admin, adminSocket, s.newSeats(nobody)) }()
 	go func() { done <- s.accept(s.options.Token, tokenSocket, s.newSeats(nobody)) }()
-	return errors.Join(<-done, <-done, <-done)
+	for range cap(done) {
+		if err := <-done; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ServeExec serves one more socket for commands, such as an agent's own, until
