@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"bytes"
-	"fmt"
 	"sync"
 	"time"
 
@@ -170,17 +169,6 @@ func (a *agent) remark(variable string, mark []byte) bool {
 	}
 	a.marks[variable] = mark
 	return true
-}
-
-// reachable says whether a policy's commands find the agent at the address that
-// it is published at, which takes connections while there is no agent too.
-func (a *agent) reachable(by string) error {
-	if inv := a.life(); inv != nil && inv.inState(stateRunning) {
-		return nil
-	}
-	return &api.Error{Code: "no-gateway", ExitCode: api.ExitFailed,
-		Message: fmt.Sprintf("gateway of policy %s: it is agent %s, which is %s", by, a.name, a.shown()),
-		Hint:    "creel ps tells why; creel agent start " + a.name + " starts one that was stopped or stays down"}
 }
 
 // describe is the agent as ps shows it.

@@ -29,13 +29,13 @@ type life struct {
 // keepAgent keeps one agent up until it is not declared any more.
 func (s *Supervisor) keepAgent(a *agent) {
 	defer s.agents.keepers.Done()
-	f := &frontage{of: a}
+	e := &execSocket{of: a}
 	var p pace
 	for {
 		want := a.wanted()
 		switch {
 		case want.gone:
-			f.close() // before anybody could be declared in its place
+			e.close() // before anybody could be declared in its place
 			if s.agents.retire(a) {
 				return
 			}
@@ -51,7 +51,7 @@ func (s *Supervisor) keepAgent(a *agent) {
 			continue
 		}
 		a.show(api.AgentStarting, a.describe().Problem)
-		l := s.oneLife(a, f, want)
+		l := s.oneLife(a, e, want)
 		if !a.wanted().is(want) {
 			p = pace{}
 			continue
@@ -100,16 +100,17 @@ func (p *pace) next(r policy.Restart, l life, now time.Time) (wait time.Duration
 
 // oneLife is one life of an agent, from the first launch step to when nothing of
 // it is left.
-func (s *Supervisor) oneLife(a *agent, f *frontage, want wish) life {
-	inv, err := s.conceive(a, f, want)
+func (s *Supervisor) oneLife(a *agent, e *execSocket, want wish) life {
+	inv, err := s.conceive(a, e, want)
 	if err != nil {
 		return s.stillborn(a, err)
 	}
 	if !a.begin(inv, want) {
 		inv.stop(api.ReasonOrdered)
 	}
-	l := s.spend(a, f, want, inv)
-	f.leadTo(nil)
+	l := s.spend(a, want, inv)
+	s.agents.ports.leave(inv)
+	e.hangUp()
 	s.end(inv)
 	a.end(l.problem)
 	return l
@@ -127,7 +128,7 @@ func (s *Supervisor) stillborn(a *agent, err error) life {
 
 // conceive makes the invocation that is an agent's life. It has no caller: its
 // input is empty, and its output for the logs.
-func (s *Supervisor) conceive(a *agent, f *frontage, want wish) (_ *invocation, err error) {
+func (s *Supervisor) conceive(a *agent, e *execSocket, want wish) (_ *invocation, err error) {
 	in, end, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make input: %w", err)
@@ -139,6 +140,9 @@ func (s *Supervisor) conceive(a *agent, f *frontage, want wish) (_ *invocation, 
 		}
 	}()
 	p := want.policy
+	if err := s.agents.published(p); err != nil {
+		return nil, err
+	}
 	req := &api.ExecRequest{Policy: p.Name}
 	for _, word := range p.Agent.Command {
 		req.Argv = append(req.Argv, []byte(word))
@@ -148,7 +152,7 @@ func (s *Supervisor) conceive(a *agent, f *frontage, want wish) (_ *invocation, 
 		return nil, err
 	}
 	inv.caller, inv.agent = agentCaller, a
-	if err := f.open(s, p, inv.who); err != nil {
+	if err := e.open(s, p, inv.who); err != nil {
 		return nil, err
 	}
 	if err := s.reachGateway(context.Background(), inv); err != nil {
@@ -172,13 +176,13 @@ func (s *Supervisor) enterAgent(inv *invocation) error {
 
 // spend launches an agent by the same steps as a command, and stays with it
 // until its last process has ended.
-func (s *Supervisor) spend(a *agent, f *frontage, want wish, inv *invocation) life {
+func (s *Supervisor) spend(a *agent, want wish, inv *invocation) life {
 	if err := s.launch(context.Background(), inv); err != nil {
 		_, told := s.launchFailed(inv, err)
 		return life{problem: told.Error()}
 	}
 	s.logOf(inv).Info("agent started")
-	f.leadTo(inv)
+	s.agents.ports.lead(inv)
 	s.lookForRotation(context.Background(), a) // a value may have come between the fetching and the marks
 	w := newWatch(s, a, inv, want)
 	exit, err := w.attend()

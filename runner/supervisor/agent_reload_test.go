@@ -10,7 +10,7 @@ import (
 
 // helper is the policy of an agent that runs a script, and more lines of it.
 func helper(script string, more ...string) map[string]string {
-	return map[string]string{"exec-default": "", "helper": "kind: Agent\ncommand: [sh, -c, '" + script + "']\nstop: {grace: 5s}\n" + strings.Join(more, "\n")}
+	return map[string]string{"exec-default": "", "helper": "kind: Agent\ncommand: [sh, -c, '" + script + "']\n" + strings.Join(more, "\n")}
 }
 
 // reload puts policies in force.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -26,6 +25,7 @@ type agents struct {
 	begun   bool
 	closed  bool
 	keepers sync.WaitGroup
+	ports   ports
 }
 
 var _ server.AgentKeeper = (*Supervisor)(nil)
@@ -37,6 +37,7 @@ func (s *Supervisor) BeginAgents() {
 	s.agents.mu.Lock()
 	s.agents.begun = true
 	s.agents.mu.Unlock()
+	s.publishAgents(s.declared.Load())
 	s.declareAgents()
 }
 
@@ -84,6 +85,7 @@ func (s *Supervisor) endAgents() {
 	}
 	g.mu.Unlock()
 	g.keepers.Wait()
+	g.ports.declare(nil, s.cfg.Log)
 }
 
 // retire forgets an agent that is not declared any more, unless it is again.
@@ -109,18 +111,6 @@ func (g *agents) get(name string) *agent {
 	return g.byName[name]
 }
 
-// at gives the agent that is published at an address, or nil.
-func (g *agents) at(address netip.AddrPort) *agent {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, a := range g.byName {
-		if a.wanted().policy.Agent.Publish == address {
-			return a
-		}
-	}
-	return nil
-}
-
 // lifeOf gives the sandbox that an agent has now, or nil.
 func (g *agents) lifeOf(name string) *invocation {
 	if a := g.get(name); a != nil {
@@ -132,7 +122,11 @@ func (g *agents) lifeOf(name string) *invocation {
 func (g *agents) rows() []api.Agent {
 	var rows []api.Agent
 	for _, a := range g.all() {
-		rows = append(rows, a.describe())
+		row := a.describe()
+		if _, _, problem := g.ports.look(a.wanted().policy.Agent.Publish); problem != nil && row.Problem == "" {
+			row.Problem = problem.Error()
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }

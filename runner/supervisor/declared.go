@@ -101,6 +101,7 @@ func (s *Supervisor) Reload() error {
 		s.notice.Store(&notice)
 		return err
 	}
+	s.publishAgents(declared)
 	s.declared.Store(declared)
 	s.notice.Store(nil)
 	s.reviewSecrets()

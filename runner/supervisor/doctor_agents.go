@@ -17,10 +17,10 @@ func (s *Supervisor) agentFindings() []api.Finding {
 		if a.Problem != "" {
 			finding.Detail += ": " + a.Problem
 		}
-		switch a.State {
-		case api.AgentDown:
+		switch {
+		case a.State == api.AgentDown:
 			finding.Level, finding.Hint = levelError, "mend what ends it, which creel ps -a and creel logs tell of, and creel agent start "+a.Name
-		case api.AgentUnhealthy, api.AgentBackOff:
+		case a.State == api.AgentUnhealthy, a.State == api.AgentBackOff, a.Problem != "" && a.State == api.AgentStopped:
 			finding.Level = levelWarning
 		}
 		findings = append(findings, finding)

@@ -33,8 +33,8 @@ func (s *Supervisor) reachGateway(ctx context.Context, inv *invocation) error {
 	if inv.policy.Network == nil || !inv.policy.Network.Gateway.IsValid() {
 		return nil
 	}
-	if a := s.agents.at(inv.policy.Network.Gateway); a != nil {
-		return a.reachable(inv.policy.Name)
+	if is, err := s.agents.reachable(inv.policy.Network.Gateway, inv.policy.Name); is {
+		return err
 	}
 	if err := network.Probe(ctx, inv.policy.Network.Gateway); err != nil {
 		return &api.Error{Code: "no-gateway", Message: "gateway of policy " + inv.policy.Name + ": " + err.Error(), ExitCode: api.ExitFailed,
