@@ -247,7 +247,7 @@ func policyFiles() []string {
 
 func signalNames() []string {
 	var names []string
-	for n := 1; n < maxSignal; n++ {
+	for n := 1; n < api.MaxSignal; n++ {
 		if name := unix.SignalName(unix.Signal(n)); name != "" {
 			names = append(names, strings.TrimPrefix(name, "SIG"))
 		}

@@ -13,9 +13,6 @@ import (
 	"github.com/creel-sandbox/creel/runner/api"
 )
 
-// maxSignal is SIGRTMAX (signal(7)).
-const maxSignal = 64
-
 func newKillCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "kill",
@@ -50,8 +47,8 @@ func runKill(c *cli.Context) error {
 // parseSignal reads a name with or without SIG, or a number, as kill(1).
 func parseSignal(s string) (int, error) {
 	if n, err := strconv.Atoi(s); err == nil {
-		if n < 1 || n > maxSignal {
-			return 0, fmt.Errorf("there is no signal %d: numbers are 1 to %d", n, maxSignal)
+		if n < 1 || n > api.MaxSignal {
+			return 0, fmt.Errorf("there is no signal %d: numbers are 1 to %d", n, api.MaxSignal)
 		}
 		return n, nil
 	}

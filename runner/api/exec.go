@@ -14,7 +14,7 @@ type ExecRequest struct {
 	TTY     bool          `json:"tty,omitempty"`
 	Rows    uint16        `json:"rows,omitempty"`
 	Cols    uint16        `json:"cols,omitempty"`
-	Timeout time.Duration `json:"timeout,omitempty"` // nanoseconds; the policy's own still holds
+	Timeout time.Duration `json:"timeoutNs,omitempty"` // the policy's own still holds
 	Session string        `json:"session,omitempty"`
 	// Who asked the caller for it, where, and in which call: the caller's own
 	// word, such as telegram:123.
@@ -28,6 +28,9 @@ type Control struct {
 	Signal int     `json:"signal,omitempty"`
 	Resize *Resize `json:"resize,omitempty"`
 }
+
+// MaxSignal is the greatest number of a signal: SIGRTMAX (signal(7)).
+const MaxSignal = 64
 
 // Resize is a new terminal size in characters.
 type Resize struct {
@@ -61,7 +64,7 @@ const (
 	ReasonKilled        = "killed"
 	ReasonCallerGone    = "caller-gone"
 	ReasonTokenEnded    = "token-ended"   // the caller's token was revoked or replaced, or has expired
-	ReasonSessionEnded  = "session-ended" // with its session, by its age or by who was its caller
+	ReasonSessionEnded  = "session-ended" // with its session: by its age, its policy's change or its token's end
 	ReasonOOM           = "oom"
 	ReasonLost          = "lost" // ended from outside: by neither the command nor creel
 	ReasonNotFound      = "not-found"

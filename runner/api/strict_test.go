@@ -35,8 +35,8 @@ func TestDecodeRefusesWhatEncodingJSONLetsPass(t *testing.T) {
 		"array for object":   {`[]`, "cannot unmarshal array"},
 		"misplaced comma":    {`{"policy":"p",}`, "invalid character"},
 		"bad base64":         {`{"argv":["?"]}`, "illegal base64"},
-		"NaN":                {`{"timeout":NaN}`, "invalid character"},
-		"fraction of a unit": {`{"timeout":1.5}`, "cannot unmarshal number"},
+		"NaN":                {`{"timeoutNs":NaN}`, "invalid character"},
+		"fraction of a unit": {`{"timeoutNs":1.5}`, "cannot unmarshal number"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := Decode([]byte(test.data), new(ExecRequest))
@@ -74,7 +74,7 @@ func TestDecodeChecksKeysAtEveryDepth(t *testing.T) {
 // FuzzDecode holds that whatever is accepted means one thing: encoding it
 // again and decoding that gives the same bytes.
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte(`{"policy":"p","argv":["bHM="],"env":["QT1i"],"timeout":5,"tty":true}`))
+	f.Add([]byte(`{"policy":"p","argv":["bHM="],"env":["QT1i"],"timeoutNs":5,"tty":true}`))
 	f.Add([]byte(`{"policy":"p","Policy":"q"}`))
 	f.Add([]byte(`[[[[`))
 	f.Fuzz(func(t *testing.T, data []byte) {

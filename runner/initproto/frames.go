@@ -41,7 +41,7 @@ type Exit struct {
 }
 
 const (
-	maxSignal = 64
+	maxSignal = 64   // SIGRTMAX (signal(7)); api.MaxSignal is not linked into creel-init
 	maxErrno  = 4095 // MAX_ERRNO of the kernel
 	// maxMicros keeps a duration in nanoseconds inside an int64.
 	maxMicros = 1 << 53

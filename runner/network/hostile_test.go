@@ -43,7 +43,7 @@ func TestCutAnswerIsNotTakenForAWholeOne(t *testing.T) {
 				if !whole && (err == nil || !strings.HasPrefix(sent, data)) {
 					t.Fatalf("uploading %d: %q and %v, want an error", uploading, data, err)
 				}
-				eventually(t, "forgotten", func() bool { return relay.Stats().Open == 0 })
+				eventually(t, "forgotten", func() bool { return relay.stats().open == 0 })
 			}
 		}
 	}
@@ -85,7 +85,7 @@ func TestAnswerToAnUnreadRequestArrives(t *testing.T) {
 		if data != string(answer) {
 			t.Fatalf("%d of %d bytes of the answer arrived", len(data), len(answer))
 		}
-		eventually(t, "forgotten", func() bool { return relay.Stats().Open == 0 })
+		eventually(t, "forgotten", func() bool { return relay.stats().open == 0 })
 	}
 }
 
@@ -120,14 +120,14 @@ func TestCallerThatOpensAndDropsLeavesNothing(t *testing.T) {
 			t.Fatalf("connection %d: %v", i, err)
 		}
 	}
-	eventually(t, "only the control is open", func() bool { return relay.Stats().Open == 1 })
+	eventually(t, "only the control is open", func() bool { return relay.stats().open == 1 })
 	// Two goroutines per connection here, one in the gateway, and as many
 	// gateway connections may be ending as have begun.
 	if most > before+4*16+32 {
 		t.Errorf("%d goroutines at the height, %d before", most, before)
 	}
 	eventually(t, "no goroutine left", func() bool { return runtime.NumGoroutine() <= before })
-	eventually(t, "all accepted", func() bool { return relay.Stats().Accepted == connections+1 })
+	eventually(t, "all accepted", func() bool { return relay.stats().accepted == connections+1 })
 	// The control took one of the burst.
 	if took := time.Since(start); took < 900*time.Millisecond {
 		t.Errorf("%d connections were accepted in %s", connections, took)
@@ -179,8 +179,8 @@ func TestSandboxCannotMakeCloseBlockByLinger(t *testing.T) {
 	if err := conn.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "connected", func() bool { return relay.Stats().Accepted == 1 })
-	eventually(t, "both directions ended and the relay is done with them", func() bool { return relay.Stats().Open == 0 })
+	eventually(t, "connected", func() bool { return relay.stats().accepted == 1 })
+	eventually(t, "both directions ended and the relay is done with them", func() bool { return relay.stats().open == 0 })
 	within(t, 20*time.Second, "Close", relay.Close)
 }
 
@@ -264,19 +264,19 @@ func TestRelayWaitsOutAWantOfDescriptors(t *testing.T) {
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &after); err != nil {
 		t.Fatal(err)
 	}
-	starved := relay.Stats()
+	starved := relay.stats()
 	restore()
 	if err != nil {
 		t.Fatalf("connect: %v", err)
 	}
-	if starved.Accepted != 1 {
+	if starved.accepted != 1 {
 		t.Fatalf("stats %+v: descriptors were not short", starved)
 	}
 	used := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
 	if used > 150*time.Millisecond {
 		t.Errorf("%s of CPU in 300 ms: it spins", used)
 	}
-	eventually(t, "the waiting connection is served", func() bool { return relay.Stats().Accepted == 2 })
+	eventually(t, "the waiting connection is served", func() bool { return relay.stats().accepted == 2 })
 	exchange(t, ns.mustDial(target.String()), "and new ones")
 }
 

@@ -285,7 +285,7 @@ func TestPublishedPortLeadsInsideAndHangsUp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "both are open", func() bool { return relay.Stats().Open == 2 })
+		eventually(t, "both are open", func() bool { return relay.stats().open == 2 })
 		relay.HangUp()
 		if _, err := open.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
 			t.Errorf("a connection that was hung up: %v", err)

@@ -247,18 +247,19 @@ func within(t testing.TB, d time.Duration, what string, job func()) {
 	}
 }
 
-// sockets counts this process's sockets.
-func sockets(t testing.TB) int {
+// sockets are this process's, by their inodes: others of a former test may end
+// meanwhile.
+func sockets(t testing.TB) []string {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	count := 0
+	var all []string
 	for _, entry := range entries {
 		if link, err := os.Readlink("/proc/self/fd/" + entry.Name()); err == nil && strings.HasPrefix(link, "socket:") {
-			count++
+			all = append(all, link)
 		}
 	}
-	return count
+	return all
 }

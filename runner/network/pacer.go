@@ -1,6 +1,10 @@
 package network
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/time/rate"
+)
 
 // The pace of one sandbox's connections: a burst, then so many a second;
 // further ones wait in the kernel's backlog, which is bounded. Each costs the
@@ -12,19 +16,10 @@ const (
 	perSecond = 200
 )
 
-// pacer spaces events: a generic cell rate algorithm (ITU-T I.371). With an
-// interval of zero it never waits.
-type pacer struct {
-	interval time.Duration
-	burst    int
-	due      time.Time // when the events so far would have ended at the even pace
-}
+// newPace is that of one relay.
+func newPace() *rate.Limiter { return rate.NewLimiter(perSecond, burst) }
 
-// next counts an event at now and returns how long to wait before another.
-func (p *pacer) next(now time.Time) time.Duration {
-	if p.due.Before(now) {
-		p.due = now
-	}
-	p.due = p.due.Add(p.interval)
-	return p.due.Sub(now) - time.Duration(p.burst)*p.interval
+// next counts a connection at now and returns how long to wait before another.
+func next(pace *rate.Limiter, now time.Time) time.Duration {
+	return pace.ReserveN(now, 1).DelayFrom(now)
 }

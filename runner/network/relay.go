@@ -4,8 +4,8 @@
 // gateway or, in package egress, a declared service; or it is on the host's
 // loopback, and the connector's is a port inside an agent's sandbox.
 //
-// It imports the standard library and golang.org/x/sys only. It never
-// resolves a name and never chooses a destination from what a sandbox sends:
+// It imports the standard library, golang.org/x/sys and x/time/rate only. It
+// never resolves a name and never chooses a destination from what a sandbox sends:
 // that of Gateway is fixed when it is made.
 //
 // What a caller inside the sandbox sees. The kernel completes a TCP handshake
@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -42,14 +43,13 @@ const (
 // ErrClosed is returned by Serve when the relay was closed before.
 var ErrClosed = errors.New("relay is closed")
 
-// Stats counts the connections of one relay. Accepted ones were offered by
-// the sandbox; each is then relayed, refused (too many at once) or failed
-// (its connector had nothing for it, such as a gateway that did not answer).
-type Stats struct {
-	Open     int    // now, those still being dialled included
-	Accepted uint64 // since the start
-	Refused  uint64 // reset at the limit of connections
-	Failed   uint64 // ended because there was nothing to connect it to
+// counts are of the connections of one relay since its start. Accepted ones were
+// offered by the sandbox; each is then relayed, refused (too many at once) or
+// failed (its connector had nothing for it, such as a gateway that did not answer).
+type counts struct {
+	accepted uint64
+	refused  uint64 // reset at the limit of connections
+	failed   uint64 // ended because there was nothing to connect it to
 }
 
 // Connector finds the other end of a connection that the sandbox made. It may
@@ -67,13 +67,13 @@ type Relay struct {
 	listener  *net.TCPListener
 	ctx       context.Context // ends the dials and the back-off
 	cancel    context.CancelFunc
-	pacer     pacer          // of Serve
+	pace      *rate.Limiter  // of Serve
 	served    sync.WaitGroup // one per connection and one for Serve
 
 	mu     sync.Mutex
 	closed bool
 	open   map[*pair]struct{}
-	stats  Stats
+	counts counts // which tests look at
 }
 
 // New checks that listener is a TCP socket listening on exactly the address
@@ -109,7 +109,7 @@ func newRelay(listener *net.TCPListener, maxConns int, connector Connector) *Rel
 	return &Relay{
 		connector: connector, maxConns: maxConns, listener: listener,
 		ctx: ctx, cancel: cancel, open: make(map[*pair]struct{}),
-		pacer: pacer{interval: time.Second / perSecond, burst: burst},
+		pace: newPace(),
 	}
 }
 
@@ -145,7 +145,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 		case err == nil:
 			backoff = firstBackoff
 			r.admit(client)
-			r.pause(r.pacer.next(time.Now()))
+			r.pause(next(r.pace, time.Now()))
 		case r.ctx.Err() != nil:
 			return nil
 		case !passing(err):
@@ -207,10 +207,10 @@ func (r *Relay) admit(client *net.TCPConn) {
 	}
 	p := &pair{client: client}
 	r.mu.Lock()
-	r.stats.Accepted++
+	r.counts.accepted++
 	full := r.closed || len(r.open) >= r.maxConns
 	if full {
-		r.stats.Refused++
+		r.counts.refused++
 	} else {
 		r.open[p] = struct{}{}
 		r.served.Add(1)
@@ -231,7 +231,7 @@ func (r *Relay) relay(p *pair) {
 	far, err := r.connector.Connect(r.ctx, p.client)
 	if err != nil {
 		r.mu.Lock()
-		r.stats.Failed++
+		r.counts.failed++
 		r.mu.Unlock()
 		p.abort()
 		return
@@ -247,15 +247,6 @@ func (r *Relay) forget(p *pair) {
 	r.mu.Lock()
 	delete(r.open, p)
 	r.mu.Unlock()
-}
-
-// Stats returns the counts as they are now.
-func (r *Relay) Stats() Stats {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	stats := r.stats
-	stats.Open = len(r.open)
-	return stats
 }
 
 // Close stops listening, resets every connection and waits until all of the

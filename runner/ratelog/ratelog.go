@@ -18,7 +18,9 @@ type Limit struct {
 	skipped int // since one was logged
 }
 
-// New lets so many at once be logged, and then one in so long.
+// New lets atOnce events be logged at once, and then one in every span of time.
+// Both must be positive: of no more than 0 at once none is ever logged, and with no
+// span between them all are (rate.Every).
 func New(atOnce int, every time.Duration) *Limit {
 	return &Limit{limiter: rate.NewLimiter(rate.Every(every), atOnce)}
 }

@@ -12,10 +12,7 @@ import (
 // the connection unread, and a caller that has gone unnoticed.
 const maxPending = 128
 
-// maxSignal is SIGRTMAX (signal(7)).
-const maxSignal = 64
-
-func validSignal(n int) bool { return n >= 1 && n <= maxSignal }
+func validSignal(n int) bool { return n >= 1 && n <= api.MaxSignal }
 
 // controlQueue stands between a connection and a backend that may be busy.
 // Most commands get no control message, and cost it nothing.
