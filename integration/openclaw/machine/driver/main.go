@@ -2,15 +2,19 @@
 // and somebody who has it make calls.
 //
 //	driver model ADDRESS NAME PEM   serves by TLS, as NAME, until it is killed; PEM is written, for clients to trust
+//	driver requests KEY             prints what the model was sent, if it came with the key in that file
 //	driver turn SESSION TOOL ARGS   prints the call's id, and what the model was told it gave
 //	driver of CALL                  prints a call's sandboxes of what `creel ps -a --json` says
+//	driver forms FILE…              prints the ways to write what each file holds: its name, the way, a tab, the text
 //
-// What the model was sent is at /requests of the namespace's own port 9000. The
-// token of the gateway is in the environment. It may import package openclaw and
-// testrig, and never talks to anything outside of its machine.
+// What the model was sent is at the namespace's own port 9000, and the token of the
+// gateway in tokenFile. It may import package openclaw, testrig, and the forms
+// that a canary can take. It never talks to anything outside of its machine, and
+// never writes a secret to its disk.
 package main
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -20,14 +24,24 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/creel-sandbox/creel/integration/openclaw"
 	"github.com/creel-sandbox/creel/integration/testrig"
+	"github.com/creel-sandbox/creel/runner/leakcheck"
 )
+
+// tokenFile is in memory, like every secret of the machine's.
+const tokenFile = "/run/secrets/gateway"
+
+// kept is where the stand-in shows what it was sent.
+const kept = "127.0.0.1:9000"
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -40,12 +54,16 @@ func run(args []string) error {
 	switch {
 	case len(args) == 4 && args[0] == "model":
 		return serve(args[1], args[2], args[3])
+	case len(args) == 2 && args[0] == "requests":
+		return requests(args[1])
 	case len(args) == 4 && args[0] == "turn":
 		return turn(args[1], args[2], args[3])
 	case len(args) == 2 && args[0] == "of":
 		return of(args[1])
+	case len(args) > 1 && args[0] == "forms":
+		return forms(args[1:])
 	}
-	return errors.New("it is driver model ADDRESS NAME PEM, driver turn SESSION TOOL ARGS, or driver of CALL")
+	return errors.New("it is driver model ADDRESS NAME PEM, requests KEY, turn SESSION TOOL ARGS, of CALL, or forms FILE…")
 }
 
 func serve(address, name, file string) error {
@@ -56,7 +74,13 @@ func serve(address, name, file string) error {
 	model := &openclaw.Model{}
 	failed := make(chan error)
 	go func() {
-		failed <- http.ListenAndServe("127.0.0.1:9000", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(model.Requests()) }))
+		failed <- http.ListenAndServe(kept, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !model.Authorized(r.Header.Get("Authorization")) {
+				http.Error(w, "nothing was asked with this key", http.StatusForbidden)
+				return
+			}
+			_, _ = w.Write(model.Requests())
+		}))
 	}()
 	go func() {
 		server := &http.Server{Addr: address, Handler: model, TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}}
@@ -83,14 +107,59 @@ func certify(name, file string) (tls.Certificate, error) {
 		os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
 }
 
+// secret is what a file holds, but for the end of its line.
+func secret(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	return strings.TrimSuffix(string(data), "\n"), err
+}
+
+func requests(file string) error {
+	key, err := secret(file)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequest(http.MethodGet, "http://"+kept, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+key)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask the model: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("ask the model: %s", response.Status)
+	}
+	_, err = io.Copy(os.Stdout, response.Body)
+	return err
+}
+
+func forms(files []string) error {
+	for _, file := range files {
+		value, err := secret(file)
+		if err != nil {
+			return err
+		}
+		for _, form := range leakcheck.Canary(value).Forms() {
+			fmt.Printf("%s %s\t%s\n", filepath.Base(file), form.Name, form.Text)
+		}
+	}
+	return nil
+}
+
 func turn(session, tool, encoded string) error {
 	var args map[string]any
 	if err := json.Unmarshal([]byte(encoded), &args); err != nil {
 		return fmt.Errorf("read arguments of %s: %w", tool, err)
 	}
+	token, err := secret(tokenFile)
+	if err != nil {
+		return err
+	}
 	call := openclaw.NewCall(tool, args)
 	fmt.Println(call.ID)
-	answer, err := openclaw.Client{Port: 18789, Token: os.Getenv("OPENCLAW_GATEWAY_TOKEN")}.Ask(session, call.Message())
+	answer, err := openclaw.Client{Port: 18789, Token: token}.Ask(session, call.Message())
 	fmt.Println(answer)
 	return err
 }
@@ -110,7 +179,7 @@ func of(call string) error {
 		if one.Result != nil {
 			how = fmt.Sprintf("%s %d", one.Result.Reason, one.Result.ExitCode)
 		}
-		fmt.Println(one.ID, one.Policy, one.Session, how)
+		fmt.Println(one.ID, one.Policy, cmp.Or(one.Sender, "-"), cmp.Or(one.Session, "-"), how)
 	}
 	return nil
 }
