@@ -169,21 +169,18 @@ func TestClientAndProvidersAgreeOnTheLengthOfAValue(t *testing.T) {
 	}
 	secrets, _ := secretStore(t, 0)
 	r := newRig(t, options{secrets: secrets})
-	read, write, err := os.Pipe()
+	of := func(length int) *os.File {
+		read, write, err := os.Pipe()
+		check(t, err)
+		go func() {
+			_, _ = write.WriteString(strings.Repeat("x", length)) // not all of it is read
+			write.Close()
+		}()
+		return read
+	}
+	_, err := r.SetSecret(t.Context(), "longest", of(api.MaxSecret))
 	check(t, err)
-	go func() {
-		_, _ = write.WriteString(strings.Repeat("x", api.MaxSecret))
-		write.Close()
-	}()
-	_, err = r.SetSecret(t.Context(), "longest", read)
-	check(t, err)
-	read, write, err = os.Pipe()
-	check(t, err)
-	go func() {
-		_, _ = write.WriteString(strings.Repeat("x", 2*api.MaxSecret))
-		write.Close()
-	}()
-	_, err = r.SetSecret(t.Context(), "longer", read)
+	_, err = r.SetSecret(t.Context(), "longer", of(2*api.MaxSecret))
 	if told := asAPI(t, err); !strings.Contains(told.Message, "more than 65536 bytes") {
 		t.Errorf("refused with %s", told.Message)
 	}
