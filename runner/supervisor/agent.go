@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"bytes"
 	"sync"
 	"time"
 
@@ -29,9 +28,10 @@ type agent struct {
 	state   string
 	since   time.Time
 	problem string
-	lives   int               // those that were begun
-	inv     *invocation       // its sandbox; nil between two lives
-	marks   map[string][]byte // of its credentials, by their variables
+	lives   int         // those that were begun
+	inv     *invocation // its sandbox; nil between two lives
+	of      wish        // what inv was made for
+	marks   marks       // of the credentials that inv was started with
 }
 
 // wish is what an agent is to be. A life of it ends when another is wished for.
@@ -138,7 +138,7 @@ func (a *agent) isOwn(sandbox string) bool {
 func (a *agent) begin(inv *invocation, want wish) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.inv = inv
+	a.inv, a.of = inv, want
 	a.lives++
 	return a.wish.is(want)
 }
@@ -150,25 +150,6 @@ func (a *agent) end(problem string) {
 	defer a.mu.Unlock()
 	a.inv, a.marks = nil, nil
 	a.state, a.since, a.problem = api.AgentBackOff, time.Now(), problem
-}
-
-func (a *agent) setMarks(marks map[string][]byte) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.marks = marks
-}
-
-// remark says whether the value of a credential is another than the agent was
-// started with, and then takes it for known.
-func (a *agent) remark(variable string, mark []byte) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	known := a.marks[variable]
-	if known == nil || bytes.Equal(known, mark) {
-		return false
-	}
-	a.marks[variable] = mark
-	return true
 }
 
 // describe is the agent as ps shows it.

@@ -51,12 +51,12 @@ func (s *Supervisor) keepAgent(a *agent) {
 			continue
 		}
 		a.show(api.AgentStarting, a.describe().Problem)
-		l := s.oneLife(a, e, want)
-		if !a.wanted().is(want) {
-			p = pace{}
-			continue
+		if l := s.oneLife(a, e, want); a.wanted().is(want) {
+			s.pause(a, want, l, &p)
 		}
-		s.pause(a, want, l, &p)
+		if !a.wanted().is(want) {
+			p = pace{} // the ends so far were of what nobody wants any more
+		}
 	}
 }
 

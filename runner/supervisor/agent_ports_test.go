@@ -99,7 +99,7 @@ func TestPortThatIsDeclaredAnewIsCreeldsAtOnce(t *testing.T) {
 	if a := r.helperIs(api.AgentStopping); !taken(t, first) || !taken(t, second) {
 		t.Errorf("of the ports the former is taken %v, the new %v, while it is %+v", taken(t, first), taken(t, second), a)
 	}
-	check(t, os.WriteFile(r.workspace+"/end", nil, 0o644))
+	r.touch("end")
 	r.eventually("it runs anew, and the former port is free", func() bool { return len(r.written()) == 2 && !taken(t, first) })
 	r.order(api.AgentStop)
 	r.helperIs(api.AgentStopped)

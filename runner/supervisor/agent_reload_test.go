@@ -47,6 +47,12 @@ func (r *rig) written() []string {
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")[:strings.Count(string(text), "\n")]
 }
 
+// touch makes a file in the workspace.
+func (r *rig) touch(name string) {
+	r.t.Helper()
+	check(r.t, os.WriteFile(r.workspace+"/"+name, nil, 0o666))
+}
+
 // A life that begins when another reading is in force already, and agents have
 // not been told yet, is of one reading all the same: with the filter of its
 // policy, be that gone by then or another.

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/creel-sandbox/creel/policy"
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/server"
@@ -153,11 +151,12 @@ func (s *Supervisor) OrderAgents(_ context.Context, req *api.AgentRequest) (*api
 
 // orders are what an operator's words change of what is wished for, where the
 // agent lives and where it does not: one that waits to be started again is
-// started now, and one that lives has been.
+// started now, one that lives has been, and one that is being stopped is started
+// when it has ended.
 var orders = map[string]func(w *wish, lives bool){
 	api.AgentStop: func(w *wish, _ bool) { w.up, w.rest = false, api.AgentStopped },
 	api.AgentStart: func(w *wish, lives bool) {
-		if !lives {
+		if !lives || !w.up {
 			w.turn++
 		}
 		w.up = true
@@ -187,69 +186,4 @@ func sameAgent(of *Declared, a *policy.Policy, other *Declared, b *policy.Policy
 		return bare
 	}
 	return reflect.DeepEqual(bare(a), bare(b)) && bytes.Equal(of.Filters[a.Name], other.Filters[b.Name])
-}
-
-// lookForRotations has agents told whose credentials have other values than
-// they were started with, as far as that can be known without having a value
-// made: those of systemd and of the store.
-func (s *Supervisor) lookForRotations(ctx context.Context) {
-	for _, a := range s.agents.all() {
-		s.lookForRotation(ctx, a)
-	}
-}
-
-func (s *Supervisor) lookForRotation(ctx context.Context, a *agent) {
-	p := a.wanted().policy
-	for _, c := range p.Credentials {
-		if !s.cfg.Credentials.Keeps(c) {
-			continue
-		}
-		secret, ok := s.cfg.Credentials.Kept(ctx, c)
-		if !ok {
-			continue // the next start says why
-		}
-		mark, err := s.cfg.Keyring.Mark(secret.Reveal())
-		secret.Destroy()
-		if err != nil {
-			s.cfg.Log.WithField("agent", a.name).WithError(err).Error("a rotation could not be looked for")
-			continue
-		}
-		if a.remark(c.Env, mark) {
-			s.tellOfRotation(a, p, c.Env)
-		}
-	}
-}
-
-// tellOfRotation does what an agent's policy says of a credential that has
-// another value.
-func (s *Supervisor) tellOfRotation(a *agent, p *policy.Policy, variable string) {
-	log := s.cfg.Log.WithField("agent", a.name).WithField("variable", variable)
-	inv := a.life()
-	if p.Agent.OnRotation == policy.RotationRestart || inv == nil || !inv.inState(stateRunning) {
-		log.Info("a credential of an agent was rotated: the agent is started anew")
-		a.change(func(w *wish) { w.turn++ })
-		return
-	}
-	log.WithField("signal", string(p.Agent.OnRotation)).Info("a credential of an agent was rotated: the agent is sent a signal")
-	if err := s.signal(inv, int(unix.SignalNum(string(p.Agent.OnRotation)))); err != nil {
-		log.WithError(err).Warn("the signal was not delivered") // it has just ended, and will be started with the value
-	}
-}
-
-// markCredentials remembers which values an agent is started with, to know them
-// from others.
-func (s *Supervisor) markCredentials(inv *invocation) error {
-	if inv.agent == nil {
-		return nil
-	}
-	marks := map[string][]byte{}
-	for _, r := range inv.secrets {
-		mark, err := s.cfg.Keyring.Mark(r.Secret.Reveal())
-		if err != nil {
-			return err
-		}
-		marks[r.Env] = mark
-	}
-	inv.agent.setMarks(marks)
-	return nil
 }
