@@ -166,7 +166,7 @@ func TestKilledSupervisorLeavesOneAgentAfterItsRestart(t *testing.T) {
 // later each time, and then stays down until somebody starts it or its policy is
 // another.
 func TestAgentThatEndsTooOftenStaysDown(t *testing.T) {
-	r := start(t, options{Agent: "command: [sh, -c, 'echo started >>/state/events; exit 3']\nready: {http: /, port: 1024}\nrestart: {backoff: 10ms, limit: 2 in 10m}"})
+	r := start(t, options{Agent: "command: [sh, -c, 'echo started >>/state/events; echo why it ended; exit 3']\nready: {http: /, port: 1024}\nrestart: {backoff: 10ms, limit: 2 in 10m}"})
 	down := r.await("down")
 	if down.Sandbox != "" || !strings.Contains(down.Problem, "exit code 3") || r.count("started") != 3 {
 		t.Errorf("it is %+v, events %q", down, r.events())
@@ -180,6 +180,9 @@ func TestAgentThatEndsTooOftenStaysDown(t *testing.T) {
 	}
 	if got := r.Creel("doctor"); !strings.Contains(got.Stdout, "agent agent") || !strings.Contains(got.Stdout, "creel agent start agent") {
 		t.Errorf("the doctor says %s", got.Stdout)
+	}
+	if got := r.Creel("logs", "agent"); got.Stdout != "why it ended\n" {
+		t.Errorf("its last log is %+v", got)
 	}
 	r.Reload() // of the same policy
 	if a := r.agent(); a.State != "down" {

@@ -120,6 +120,27 @@ func TestTakenPortIsNamedUntilItIsFree(t *testing.T) {
 	r.anew(first)
 }
 
+// Nor has anybody else the port of an agent that could not be started once.
+func TestPortOfAnAgentThatCannotStartIsNobodyElses(t *testing.T) {
+	r := start(t, options{Agent: "user: no-such-user-of-this-host"})
+	if a := r.await("backing off"); !strings.Contains(a.Problem, "no-such-user") {
+		t.Errorf("it is %+v", a)
+	}
+	if l, err := net.Listen("tcp4", r.at); err == nil {
+		l.Close()
+		t.Error("its port can be taken")
+	}
+	check(t, os.Remove(r.Policies+"/agent.yaml"))
+	r.Reload()
+	r.Eventually("control: it is free when no agent is declared there", func() bool {
+		l, err := net.Listen("tcp4", r.at)
+		if err == nil {
+			l.Close()
+		}
+		return err == nil
+	})
+}
+
 // While the agent is down its port is still creeld's, so that no user of the
 // host can take it and be told what is meant for the agent; what connects is
 // reset, and a command whose gateway it is refused.

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"slices"
@@ -119,6 +120,18 @@ func (s *Supervisor) engineOf(declared *Declared, p *policy.Policy) (engine.Engi
 			Message: fmt.Sprintf("policy %s: this host has no %s engine", p.Name, name)}
 	}
 	return e, name, nil
+}
+
+// Policies implements server.PolicyLister: those the peer may run.
+func (s *Supervisor) Policies(_ context.Context, peer server.Peer) (*api.PolicyReply, error) {
+	declared := s.declared.Load()
+	reply := &api.PolicyReply{}
+	for name, p := range declared.Policies.All() {
+		if s.mayCall(p, peer) {
+			reply.Policies = append(reply.Policies, name)
+		}
+	}
+	return reply, nil
 }
 
 // mayCall says whether a policy is one of a caller's. Of a token, both name each

@@ -30,6 +30,7 @@ type agent struct {
 	problem string
 	lives   int         // those that were begun
 	inv     *invocation // its sandbox; nil between two lives
+	last    *invocation // the last that ended after it was started, for its log
 	of      wish        // what inv was made for
 	marks   marks       // of the credentials that inv was started with
 }
@@ -148,6 +149,9 @@ func (a *agent) begin(inv *invocation, want wish) bool {
 func (a *agent) end(problem string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.last == nil || !a.inv.launched.IsZero() { // of one that was not started there is nothing to read
+		a.last = a.inv
+	}
 	a.inv, a.marks = nil, nil
 	a.state, a.since, a.problem = api.AgentBackOff, time.Now(), problem
 }

@@ -19,7 +19,7 @@ func (s *Supervisor) agentFindings() []api.Finding {
 		}
 		switch {
 		case a.State == api.AgentDown:
-			finding.Level, finding.Hint = levelError, "mend what ends it, which creel ps -a and creel logs tell of, and creel agent start "+a.Name
+			finding.Level, finding.Hint = levelError, "mend what ends it, which creel ps and creel logs "+a.Name+" tell of, and creel agent start "+a.Name
 		case a.State == api.AgentUnhealthy, a.State == api.AgentBackOff, a.Problem != "" && a.State == api.AgentStopped:
 			finding.Level = levelWarning
 		}

@@ -3,10 +3,8 @@ package supervisor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/creel-sandbox/creel/runner/api"
 	"github.com/creel-sandbox/creel/runner/cgroup"
@@ -57,56 +55,4 @@ func (s *Supervisor) endedRows(unlisted map[string]*invocation, ended []*invocat
 		}
 	}
 	return rows
-}
-
-// waiting are the sandboxes of the pool.
-func (s *Supervisor) waiting() map[string]*invocation {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.warm)
-}
-
-func (s *Supervisor) remembered() (live map[string]*invocation, ended []*invocation) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	live = make(map[string]*invocation, len(s.live))
-	for id, inv := range s.live {
-		live[id] = inv
-	}
-	return live, slices.Clone(s.ended)
-}
-
-// find resolves an ID or a unique prefix among live invocations, and then
-// among ended ones when those are wanted; or the name of an agent, which means
-// the sandbox that it has now.
-func (s *Supervisor) find(prefix string, withEnded bool) (*invocation, error) {
-	live, ended := s.remembered()
-	all := slices.AppendSeq(slices.Collect(maps.Values(live)), maps.Values(s.waiting()))
-	if withEnded {
-		all = append(all, ended...)
-	}
-	inv, err := among(prefix, all)
-	if of := s.agents.lifeOf(prefix); err != nil && of != nil {
-		return of, nil
-	}
-	return inv, err
-}
-
-// among resolves an ID or a unique prefix among some.
-func among(prefix string, all []*invocation) (*invocation, error) {
-	var found []*invocation
-	for _, inv := range all {
-		if strings.HasPrefix(inv.id, prefix) {
-			found = append(found, inv)
-		}
-	}
-	switch {
-	case prefix == "" || len(found) == 0:
-		return nil, &api.Error{Code: "not-found", Message: fmt.Sprintf("no such sandbox: %q", prefix),
-			Hint: "creel ps -a lists them", ExitCode: 1}
-	case len(found) > 1:
-		return nil, &api.Error{Code: "ambiguous", Message: fmt.Sprintf("more than one sandbox begins with %q", prefix),
-			Hint: "give more of the ID", ExitCode: 1}
-	}
-	return found[0], nil
 }
