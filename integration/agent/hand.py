@@ -10,7 +10,10 @@ def ask(path, request, fds=()):
     s.connect(path)
     frame = json.dumps(request).encode()
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    s.sendmsg([struct.pack(">I", len(frame)) + frame], rights)
+    try:
+        s.sendmsg([struct.pack(">I", len(frame)) + frame], rights)
+    except BrokenPipeError:
+        pass  # refused before it has asked; the answer is there to be read
     return s
 
 
