@@ -22,7 +22,7 @@ var guestScript string
 // machine with systemd and nothing but cgroup v2, and runs the checks of
 // guest.sh there, each a subtest.
 func TestSupervisorOnARealSystemd(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	image, err := vm.Cached(ctx, t.Output())
 	if err != nil {

@@ -38,7 +38,7 @@ var steps = []step{
 	// Without it: they drive the binaries that users get.
 	{"conformance", true, []string{"go", "test", "-json", "-count=1", "-timeout", "25m",
 		"./runner/engine/enginetest"}, "every engine and kind of root, attacked"},
-	{"integration", true, []string{"go", "test", "-json", "-count=1", "-p", "1", "-timeout", "20m",
+	{"integration", true, []string{"go", "test", "-json", "-count=1", "-p", "1", "-timeout", "40m",
 		"./cmd/...", "./integration/..."}, "the real binaries, and the machine with systemd"},
 }
 

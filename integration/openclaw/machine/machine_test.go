@@ -30,7 +30,7 @@ const clock = 12_000_000
 
 // TestOpenClawUnderSystemd runs the checks of guest.sh, each a subtest.
 func TestOpenClawUnderSystemd(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 18*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 35*time.Minute)
 	defer cancel()
 	image, err := vm.Cached(ctx, t.Output())
 	if err != nil {
