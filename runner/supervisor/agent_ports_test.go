@@ -116,7 +116,7 @@ func TestPortsOfAgentsThatChangePlacesAreNeverFree(t *testing.T) {
 	r.BeginAgents()
 	one, other := freePort(t), freePort(t)
 	place := func(one, other string) {
-		files := helper("exec sleep 1000", "stop: {grace: 50ms}", "publish: "+one)
+		files := helper(`trap "while [ ! -e end ]; do sleep 0.02; done; exit 0" TERM; while :; do sleep 0.02; done`, "stop: {grace: 60s}", "publish: "+one)
 		files["second"] = strings.ReplaceAll(files["helper"], one, other)
 		r.reload(files)
 	}
@@ -147,9 +147,13 @@ func TestPortsOfAgentsThatChangePlacesAreNeverFree(t *testing.T) {
 		free <- n
 	}()
 	place(other, one)
-	if inside := r.agents.ports.all[netip.MustParseAddrPort(one)].inside.Load(); inside != nil && inside.Process == before[0].sandbox.Pidfd {
-		t.Error("the port still leads to the life of whose it was")
+	for i, at := range []string{other, one} { // both lives of before go on
+		name, leads, problem := r.agents.ports.look(netip.MustParseAddrPort(at))
+		if name != []string{"helper", "second"}[i] || leads || problem != nil || !before[i].inState(stateRunning) {
+			t.Errorf("%s is %s's, leads to a life %v, problem %v", at, name, leads, problem)
+		}
 	}
+	r.touch("end")
 	r.eventually("both run anew", func() bool { l := lives(); return l[0] != nil && l[1] != nil && l[0] != before[0] && l[1] != before[1] })
 	stop()
 	if n := <-free; n > 0 {
