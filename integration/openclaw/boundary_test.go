@@ -62,27 +62,6 @@ func TestChatCannotHaveACommandRunOutside(t *testing.T) {
 	}
 }
 
-// TestVariablesThatRunOtherCodeAreRefused also shows that the gateway's own
-// environment reaches no command, and what a call sets does.
-func TestVariablesThatRunOtherCodeAreRefused(t *testing.T) {
-	s := start(t)
-	_, result := s.do(t, "exec", map[string]any{"command": "env", "env": map[string]any{"GREETING": "hello, all"}})
-	if !strings.Contains(result, "GREETING=hello, all") {
-		t.Errorf("control: the command's environment is %q", result)
-	}
-	for _, name := range []string{"OPENCLAW", "PROVIDER_KEY", "BOT_TOKEN", "CREEL", "NODE", s.Dir} {
-		if strings.Contains(result, name) {
-			t.Errorf("the command's environment has %s: %q", name, result)
-		}
-	}
-	for _, name := range []string{"LD_PRELOAD", "NODE_OPTIONS", "BASH_ENV", "ENV", "PYTHONSTARTUP", "PERL5OPT", "GIT_SSH_COMMAND"} {
-		call, result := s.do(t, "exec", map[string]any{"command": "echo ran", "env": map[string]any{name: "/workspace/x"}})
-		if strings.Contains(result, "ran") || len(s.of(call)) > 0 {
-			t.Errorf("with %s: the model was told %q, and ps says %+v", name, result, s.of(call))
-		}
-	}
-}
-
 // TestFileToolsReachNothingButTheWorkspace tries to have OpenClaw read, with
 // its own rights, what only it may.
 func TestFileToolsReachNothingButTheWorkspace(t *testing.T) {

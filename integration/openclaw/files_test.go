@@ -3,8 +3,11 @@ package openclaw
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/creel-sandbox/creel/integration/testrig"
 )
 
 func (s *stage) mkdir(t *testing.T, name string) {
@@ -18,14 +21,16 @@ func (s *stage) write(t *testing.T, name, text string) {
 	check(t, os.WriteFile(filepath.Join(s.Workspace, name), []byte(text), 0o666))
 }
 
-// ended reports whether every sandbox of a call has.
+// ended reports whether a call had sandboxes that all have ended.
 func (s *stage) ended(call Call) bool {
-	for _, one := range s.of(call) {
-		if one.State != "ended" {
-			return false
-		}
-	}
-	return true
+	found := s.of(call)
+	return len(found) > 0 && !slices.ContainsFunc(found, func(one testrig.Sandbox) bool { return one.State != "ended" })
+}
+
+// runs reports whether a command does, by what ps and the kernel say.
+func (s *stage) runs(call Call) bool {
+	found := s.of(call)
+	return len(found) == 1 && found[0].State == "running" && populated(found[0].ID)
 }
 
 // patch is the arguments of the apply_patch tool.
@@ -59,12 +64,9 @@ func TestFileToolsWorkInSandboxesOfTheirCall(t *testing.T) {
 		if err != nil || string(data) != step.holds || !strings.Contains(result, step.says) {
 			t.Errorf("after %s the file holds %q (%v), want %q; the model was told %q", step.tool, data, err, step.holds, result)
 		}
-		sandboxes := s.of(call)
-		if len(sandboxes) == 0 {
-			t.Errorf("%s: ps knows no sandbox of the call", step.tool)
-		}
-		for _, one := range sandboxes {
-			if one.Policy != "exec-default" || one.Result.ExitCode != 0 {
+		s.Eventually("its sandboxes have ended", func() bool { return s.ended(call) })
+		for _, one := range s.fresh(t, call, nobody) {
+			if one.Result.Reason != "exited" || one.Result.ExitCode != 0 {
 				t.Errorf("%s: ps says %+v", step.tool, one)
 			}
 		}

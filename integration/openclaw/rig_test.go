@@ -40,6 +40,8 @@ type stage struct {
 	// What must never be seen: the gateway's token, the provider's key, the
 	// bot's token, and what commands get.
 	canaries map[string]leakcheck.Canary
+	// seen has the call of each sandbox that a test looked at, by its ID.
+	seen map[string]string
 }
 
 var (
@@ -50,18 +52,25 @@ var (
 // start gives the shared stage, with OpenClaw running.
 func start(t testing.TB) *stage {
 	t.Helper()
-	s := once()
-	if s == nil {
-		t.Fatal("the stage could not be set up; see above")
-	}
-	s.claw.t = t
-	t.Cleanup(func() { s.claw.t = shared })
+	s := prepare(t)
 	if !s.claw.Running() {
 		s.startAgent()
 	}
 	own := *s
 	own.Rig = s.For(t)
 	return &own
+}
+
+// prepare gives the shared stage itself, where OpenClaw need not run.
+func prepare(t testing.TB) *stage {
+	t.Helper()
+	s := once()
+	if s == nil {
+		t.Fatal("the stage could not be set up; see above")
+	}
+	s.claw.t = t
+	t.Cleanup(func() { s.claw.t = shared })
+	return s
 }
 
 func setUp() (s *stage) {
@@ -74,7 +83,7 @@ func setUp() (s *stage) {
 const credential = "credentials: [{env: DEPLOY_TOKEN, from: 'systemd:deploy'}]\npool: {warm: 2}\n"
 
 func newStage() *stage {
-	s := &stage{model: &Model{}, redirected: &atomic.Int32{}, canaries: map[string]leakcheck.Canary{}}
+	s := &stage{model: &Model{}, redirected: &atomic.Int32{}, canaries: map[string]leakcheck.Canary{}, seen: map[string]string{}}
 	for _, name := range []string{"openclaw-gateway-token", "provider-key", "bot-token", "deploy"} {
 		s.canaries[name] = leakcheck.NewCanary()
 	}
@@ -162,6 +171,37 @@ func (s *stage) of(call Call) (found []testrig.Sandbox) {
 		if one.Call == call.ID {
 			found = append(found, one)
 		}
+	}
+	return found
+}
+
+// origin is under what policy a call's sandboxes are to be, and for whom.
+type origin struct{ policy, sender, channel string }
+
+// nobody is who speaks over the HTTP API.
+var nobody = origin{policy: "exec-default"}
+
+// by is somebody in a chat.
+func by(sender, chat int64) origin {
+	return origin{nobody.policy, fmt.Sprintf("telegram:%d", sender), fmt.Sprintf("telegram:%d", chat)}
+}
+
+// fresh wants that ps knows the sandboxes of a call, one of a command and some of
+// a file tool, as of that origin, and that none of them was another call's.
+func (s *stage) fresh(t testing.TB, call Call, from origin) []testrig.Sandbox {
+	t.Helper()
+	found := s.of(call)
+	if len(found) == 0 || call.Tool == "exec" && len(found) != 1 {
+		t.Fatalf("of the %s %s ps knows %d sandboxes: %+v", call.Tool, call.ID, len(found), found)
+	}
+	for _, one := range found {
+		if got := (origin{one.Policy, one.Sender, one.Channel}); got != from {
+			t.Errorf("the %s %s ran as %+v, want %+v", call.Tool, call.ID, got, from)
+		}
+		if other, ok := s.seen[one.ID]; one.ID == "" || ok && other != call.ID {
+			t.Errorf("the sandbox %q of %s is also %s's", one.ID, call.ID, other)
+		}
+		s.seen[one.ID] = call.ID
 	}
 	return found
 }

@@ -28,7 +28,7 @@ func (s *stage) kept(t *testing.T) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{
 		"requests to the model": s.model.Requests(), "the supervisor's log": []byte(s.Log()),
-		"the chat": []byte(s.telegram.Said(listed)), "ps": []byte(s.Creel("ps", "-a", "--json").Stdout),
+		"the chat": []byte(s.telegram.Told(listed)), "ps": []byte(s.Creel("ps", "-a", "--json").Stdout),
 	}
 	check(t, filepath.WalkDir(s.Dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {

@@ -1,7 +1,9 @@
 package openclaw
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,20 +30,21 @@ func (s *stage) onlyListed(t *testing.T) {
 }
 
 // say has somebody ask for a call in a chat, and gives what the model is told
-// of it once the bot has answered.
-func (s *stage) say(t *testing.T, from, chat int64, call Call) string {
+// of it and what the chat is, once the bot has answered.
+func (s *stage) say(t *testing.T, from, chat int64, call Call) (told, heard string) {
 	t.Helper()
+	before := len(s.telegram.Told(chat))
 	s.telegram.Say(from, chat, call.Message())
 	if !s.Holds(func() bool { return strings.Contains(s.telegram.Said(chat), call.Done()) }) {
 		t.Fatalf("the bot does not answer to %s, and said %q\n%s", call.ID, s.telegram.Said(chat), s.claw.Log())
 	}
-	result, _ := s.model.Result(call)
-	return result
+	told, _ = s.model.Result(call)
+	return told, s.telegram.Told(chat)[before:]
 }
 
 // refused wants that a call ran nothing, that the journal has it, and that
-// neither the model nor the chat is told why.
-func (s *stage) refused(t *testing.T, call Call, told string) {
+// neither the model nor who asked, in a chat or over HTTP, is told why.
+func (s *stage) refused(t *testing.T, call Call, told, heard string) {
 	t.Helper()
 	if found := s.of(call); len(found) > 0 {
 		t.Errorf("there were sandboxes: %+v", found)
@@ -52,9 +55,14 @@ func (s *stage) refused(t *testing.T, call Call, told string) {
 	if !strings.Contains(told, "refused") {
 		t.Errorf("the model was told %q", told)
 	}
+	if !strings.Contains(heard, call.Done()) {
+		t.Errorf("who asked was told %q", heard)
+	}
 	for _, word := range []string{"telegram", "sender", "channel", "policy", "callers", fmt.Sprint(listed), fmt.Sprint(listedGroup), s.Dir} {
-		if strings.Contains(strings.ToLower(told), word) {
-			t.Errorf("the model was told %q, which has %q", told, word)
+		for to, text := range map[string]string{"the model": told, "who asked": heard} {
+			if strings.Contains(strings.ToLower(text), word) {
+				t.Errorf("%s was told %q, which has %q", to, text, word)
+			}
 		}
 	}
 	for line := range strings.Lines(s.Log()) {
@@ -87,15 +95,12 @@ func TestOnlyListedSendersInListedChannelsRunCommands(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			call := touch()
-			told := s.say(t, c.from, c.chat, call)
+			told, heard := s.say(t, c.from, c.chat, call)
 			if !c.runs {
-				s.refused(t, call, told)
+				s.refused(t, call, told, heard)
 				return
 			}
-			got := s.of(call)
-			if len(got) != 1 || got[0].Sender != fmt.Sprintf("telegram:%d", c.from) || got[0].Channel != fmt.Sprintf("telegram:%d", c.chat) {
-				t.Errorf("ps says %+v; the model was told %q\n%s", got, told, s.claw.Log())
-			}
+			s.fresh(t, call, by(c.from, c.chat))
 			if _, err := os.Stat(filepath.Join(s.Workspace, call.ID)); err != nil {
 				t.Error(err)
 			}
@@ -111,11 +116,12 @@ func TestFileToolsAreForListedSendersOnly(t *testing.T) {
 	for from, runs := range map[int64]bool{listed: true, unlisted: false} {
 		call := NewCall("write", nil)
 		call.Args = map[string]any{"path": call.ID, "content": "written"}
-		told := s.say(t, from, from, call)
+		told, heard := s.say(t, from, from, call)
 		if !runs {
-			s.refused(t, call, told)
+			s.refused(t, call, told, heard)
 			continue
 		}
+		s.fresh(t, call, by(from, from))
 		if _, err := os.Stat(filepath.Join(s.Workspace, call.ID)); err != nil {
 			t.Errorf("control: %v; the model was told %q", err, told)
 		}
@@ -154,11 +160,23 @@ func TestNoIdentityIsNoSender(t *testing.T) {
 			for key, value := range claim.headers {
 				request.Header.Set(key, value)
 			}
-			response, err := client.Do(request)
-			check(t, err)
-			response.Body.Close()
+			heard := s.body(t, request)
 			told, _ := s.model.Result(call)
-			s.refused(t, call, told)
+			s.refused(t, call, told, heard)
 		})
 	}
+}
+
+// body is what OpenClaw answers over HTTP, but for the numbers of the answer and
+// of the second, which could have any digits.
+func (s *stage) body(t *testing.T, request *http.Request) string {
+	t.Helper()
+	response, err := client.Do(request)
+	check(t, err)
+	defer response.Body.Close()
+	var answer map[string]any
+	check(t, json.NewDecoder(response.Body).Decode(&answer))
+	delete(answer, "id")
+	delete(answer, "created")
+	return fmt.Sprint(answer)
 }

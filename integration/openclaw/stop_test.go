@@ -1,8 +1,11 @@
 package openclaw
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -58,27 +61,99 @@ func TestKilledOpenClawLeavesNoSandbox(t *testing.T) {
 }
 
 // TestOpenClawComesBackFromWhatItCannotSee has it stopped by a signal that
-// nothing catches, and given too little memory to start.
+// nothing catches, and by the kernel for want of memory, amid a command.
 func TestOpenClawComesBackFromWhatItCannotSee(t *testing.T) {
 	s := start(t)
 	a := s.claw.gateway.(*agent)
 	t.Run("hung", func(t *testing.T) {
 		call, _ := s.background(t, "hung", "trap '' TERM; while :; do sleep 1; done")
-		s.Eventually("a command runs", func() bool { got := s.of(call); return len(got) == 1 && got[0].State == "running" })
+		s.Eventually("a command runs", func() bool { return s.runs(call) })
 		before := a.row()
 		check(t, syscall.Kill(a.pid(t), syscall.SIGSTOP))
 		s.slowly(t, "it is started anew", func() bool { now := a.row(); return now.Sandbox != "" && now.Sandbox != before.Sandbox })
-		s.Eventually("its command has ended", func() bool { return s.ended(call) })
+		s.abandoned(t, call)
 		s.works(t)
 	})
 	t.Run("out of memory", func(t *testing.T) {
-		s.WritePolicy("openclaw-agent", strings.Replace(s.policy(), "memory: 2GiB", "memory: 192MiB", 1))
-		s.Reload()
-		s.slowly(t, "it is out of memory", func() bool { return strings.Contains(a.row().Problem, "oom") })
-		s.WritePolicy("openclaw-agent", s.policy())
-		s.Reload()
+		call, _ := s.background(t, "starved", "trap '' TERM; while :; do sleep 1; done")
+		s.Eventually("a command runs", func() bool { return s.runs(call) })
+		before := a.row()
+		group := s.group(t, before.Sandbox)
+		s.slowly(t, "it is started anew", func() bool {
+			now := a.row()
+			if now.Sandbox == before.Sandbox {
+				squeeze(t, group)
+				s.claw.Healthy() // which takes some memory
+			}
+			return now.Sandbox != "" && now.Sandbox != before.Sandbox
+		})
+		s.abandoned(t, call)
+		list := s.List("-a")
+		if i := slices.IndexFunc(list, func(one testrig.Sandbox) bool { return one.ID == before.Sandbox }); i < 0 || list[i].Result == nil || list[i].Result.Reason != "oom" {
+			t.Errorf("ps does not say that %s was out of memory:\n%s", before.Sandbox, s.Creel("ps", "-a").Stdout)
+		}
 		s.works(t)
+		if after := a.row(); after.Restarts != before.Restarts+1 {
+			t.Errorf("it was %+v and is %+v", before, after)
+		}
 	})
+}
+
+// group is the control group of a sandbox, in the hierarchy that bounds memory.
+func (s *stage) group(t *testing.T, id string) string {
+	t.Helper()
+	var one struct{ Cgroup string }
+	check(t, json.Unmarshal([]byte(s.Creel("inspect", id).Stdout), &one))
+	for _, hierarchy := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/memory"} {
+		for _, file := range []string{"memory.max", "memory.limit_in_bytes"} {
+			if _, err := os.Stat(filepath.Join(hierarchy, one.Cgroup, file)); err == nil {
+				return filepath.Join(hierarchy, one.Cgroup)
+			}
+		}
+	}
+	t.Fatalf("no hierarchy bounds the memory of %+v", one)
+	return ""
+}
+
+// populated reports whether the kernel has a process in the control group of a
+// sandbox.
+func populated(id string) bool {
+	memberships, _ := filepath.Glob("/proc/[0-9]*/cgroup")
+	return slices.ContainsFunc(memberships, func(path string) bool {
+		data, _ := os.ReadFile(path) // of a process that may have ended
+		return strings.Contains(string(data), "/"+id)
+	})
+}
+
+// squeeze has the kernel take the memory away that a group's processes use: a
+// group of cgroup v2 at once (memory.max, cgroup-v2.rst), one of v1 with the
+// next page, since there a limit cannot be below what is in use.
+func squeeze(t *testing.T, group string) {
+	t.Helper()
+	file, limit := "memory.max", []byte("67108864")
+	if used, err := os.ReadFile(filepath.Join(group, "memory.usage_in_bytes")); err == nil {
+		file, limit = "memory.limit_in_bytes", used
+		// There the limit of memory and swap together stays above it.
+		_ = os.WriteFile(filepath.Join(group, "memory.swappiness"), []byte("0"), 0)
+	}
+	switch err := os.WriteFile(filepath.Join(group, file), limit, 0); {
+	case err == nil, os.IsNotExist(err), errors.Is(err, syscall.ENODEV): // it is gone
+	case errors.Is(err, syscall.EBUSY): // it used more meanwhile
+	default:
+		t.Fatal(err)
+	}
+}
+
+// abandoned wants that the end of OpenClaw ended a command of its, and that
+// nothing is left of that.
+func (s *stage) abandoned(t *testing.T, call Call) {
+	t.Helper()
+	s.Eventually("its sandbox has ended", func() bool { return s.ended(call) })
+	one := s.fresh(t, call, nobody)[0]
+	if one.Result.Reason != "caller-gone" {
+		t.Errorf("ps says %+v", one)
+	}
+	s.Eventually("no process of it is left", func() bool { return !populated(one.ID) })
 }
 
 // slowly waits for what takes some of OpenClaw's starts.
@@ -147,14 +222,12 @@ func (s *stage) killAmidCommands(t *testing.T) {
 		done <- err
 	}()
 	for _, call := range []Call{background, waited} {
-		s.Eventually("it runs", func() bool { got := s.of(call); return len(got) == 1 && got[0].State == "running" })
+		s.Eventually("it runs", func() bool { return s.runs(call) })
 	}
 	s.claw.Kill()
 	<-done
 	for _, call := range []Call{background, waited} {
 		s.Eventually("its sandbox has ended", func() bool { return s.ended(call) })
-		if got := s.of(call); got[0].Result.Reason != "caller-gone" {
-			t.Errorf("ps says %+v", got)
-		}
+		s.abandoned(t, call)
 	}
 }

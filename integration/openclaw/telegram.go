@@ -21,13 +21,14 @@ type Telegram struct {
 	mu      sync.Mutex
 	updates []map[string]any
 	sent    map[int64]string // what the bot said, by chat
+	told    map[int64]string // all that it told a chat, in whatever form
 	next    int
 	more    chan struct{} // closed when there is another update
 }
 
 // NewTelegram gives a server with one bot.
 func NewTelegram(token string) *Telegram {
-	return &Telegram{Token: token, sent: map[int64]string{}, more: make(chan struct{})}
+	return &Telegram{Token: token, sent: map[int64]string{}, told: map[int64]string{}, more: make(chan struct{})}
 }
 
 // Say has somebody say something, in a group where chat is negative, or else
@@ -53,6 +54,13 @@ func (g *Telegram) Said(chat int64) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.sent[chat]
+}
+
+// Told is all that a chat was sent: texts, captions, buttons, reactions.
+func (g *Telegram) Told(chat int64) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.told[chat]
 }
 
 // ServeHTTP implements http.Handler.
@@ -101,6 +109,7 @@ func arguments(r *http.Request) (url.Values, error) {
 }
 
 func (g *Telegram) result(r *http.Request, method string, values url.Values) any {
+	g.keep(values)
 	switch method {
 	case "getme":
 		return map[string]any{"id": 4242, "is_bot": true, "first_name": "Claw", "username": "claw_bot", "can_join_groups": true, "can_read_all_group_messages": true}
@@ -119,6 +128,21 @@ func (g *Telegram) result(r *http.Request, method string, values url.Values) any
 		return []any{}
 	}
 	return true
+}
+
+// keep notes what a method tells a chat, be it a text, a caption or a button.
+func (g *Telegram) keep(values url.Values) {
+	chat, err := strconv.ParseInt(values.Get("chat_id"), 10, 64)
+	if err != nil {
+		return // it is for no chat
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, value := range values {
+		if name != "chat_id" {
+			g.told[chat] += strings.Join(value, "\n") + "\n"
+		}
+	}
 }
 
 // wait gives the updates from an offset on, as soon as there is one or the

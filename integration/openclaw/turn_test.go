@@ -75,6 +75,9 @@ func (w *way) turn(b *testing.B) {
 		check(b, err)
 		took += 1000 * (to - from)
 	}
+	if took == 0 {
+		b.Fatalf("%s: OpenClaw did not start what is timed\n%s", w.name, w.claw.Log())
+	}
 	w.execs = append(w.execs, took)
 }
 
