@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // driver asks the plugin as OpenClaw does.
@@ -22,6 +23,7 @@ type (
 	command struct {
 		Workdir string            `json:"workdir,omitempty"`
 		Env     map[string]string `json:"env,omitempty"`
+		Call    string            `json:"call,omitempty"`
 	}
 	program struct {
 		Refused string
@@ -84,6 +86,30 @@ func TestPluginPassesOnWhatTheCallSetsAlone(t *testing.T) {
 		"--env=GREETING=hello, all", "--", "sh", "-c", "true"}
 	if !slices.Equal(answer.Argv, want) || answer.Env == nil || len(answer.Env) > 0 {
 		t.Errorf("the plugin answers %+v, want %q and no variable", answer, want)
+	}
+}
+
+// TestPluginNamesEachCallAsCreelTakesIt whatever a model's provider calls it, and
+// no two the same.
+func TestPluginNamesEachCallAsCreelTakesIt(t *testing.T) {
+	most := strings.Repeat("é", 127) + "e"
+	var commands []command
+	for _, call := range []string{"call_1|fc_2", "Aufruf für 東京 ✓", most, most + "e", most + "f", "call\n1", "call\x001", "call\u20281", "call\u00a01"} {
+		commands = append(commands, command{Call: call})
+	}
+	names := map[string]bool{}
+	for i, answer := range programs(t, nil, commands) {
+		call := commands[i].Call
+		at := slices.IndexFunc(answer.Argv, func(arg string) bool { return strings.HasPrefix(arg, "--call=") })
+		if at < 0 {
+			t.Fatalf("%q: %+v", call, answer)
+		}
+		name := strings.TrimPrefix(answer.Argv[at], "--call=")
+		plain := len(call) <= 255 && strings.IndexFunc(call, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+		if plain != (name == call) || len(name) > 255 || strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 || names[name] {
+			t.Errorf("%q is called %q", call, name)
+		}
+		names[name] = true
 	}
 }
 

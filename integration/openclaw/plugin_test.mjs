@@ -8,8 +8,8 @@ const hooks = {};
 plugin.register({ registrationMode: "full", pluginConfig: {}, on: (name, hook) => { hooks[name] = hook; } });
 const backend = await getSandboxBackendFactory("creel")({ sessionKey: "driven", cfg: { workspaceAccess: "rw" } });
 const answers = [];
-for (const { workdir, env } of JSON.parse(process.argv[2])) {
-  const { params } = hooks.before_tool_call({ toolName: "exec", params: { env } }, { sessionKey: "driven", runId: "run", toolCallId: "call" });
+for (const { workdir, env, call = "call" } of JSON.parse(process.argv[2])) {
+  const { params } = hooks.before_tool_call({ toolName: "exec", params: { env } }, { sessionKey: "driven", runId: "run", toolCallId: call });
   try {
     answers.push(await backend.buildExecSpec({ command: "true", workdir, env: { ...process.env, ...params.env } }));
   } catch (error) {

@@ -142,13 +142,15 @@ function current(session) {
   const all = [...calls.values()].filter((call) => call.session === session);
   const [first, ...rest] = all;
   if (!first || rest.some((call) => call.sender !== first.sender || call.channel !== first.channel)) return { session };
-  return { ...first, name: all.map((call) => call.name).join(",").slice(0, 255) };
+  return { ...first, name: all.map((call) => call.name).join(",") };
 }
 
-// named is what creel calls a session, at most 255 bytes. No two are called the
+// named is what creel calls a session, or a call, whose name a model's provider
+// chooses: creel takes 255 bytes of what can be printed. No two are called the
 // same: with "scope: session" of the policy they would share their files.
-function named(session) {
-  return Buffer.byteLength(session) <= 255 ? session : createHash("sha256").update(session).digest("hex");
+function named(text) {
+  const taken = Buffer.byteLength(text) <= 255 && !/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/u.test(text);
+  return taken ? text : createHash("sha256").update(JSON.stringify(text)).digest("hex");
 }
 
 // inside gives a working directory, which must be the workspace or below it.
@@ -167,7 +169,7 @@ function backend({ policy = "exec-default", filePolicy = policy, workdir = "/wor
     program, "exec", "--die-with-parent", `--policy=${name}`, `--cwd=${dir}`, `--session=${named(session)}`,
     ...(call.sender === undefined ? [] : [`--sender=${call.sender}`]),
     ...(call.channel === undefined ? [] : [`--channel=${call.channel}`]),
-    ...(call.name === undefined ? [] : [`--call=${call.name}`]),
+    ...(call.name === undefined ? [] : [`--call=${named(call.name)}`]),
     ...flags, "--", ...command,
   ];
 
