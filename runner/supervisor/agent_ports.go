@@ -38,7 +38,8 @@ type port struct {
 	at     netip.AddrPort
 	inside atomic.Pointer[network.Inside] // where it leads to now
 	log    *logrus.Logger
-	closed chan struct{}
+	ctx    context.Context // ends when it is closed
+	cancel context.CancelFunc
 	done   chan struct{}
 
 	// Under the lock of all ports.
@@ -92,7 +93,8 @@ func (p *ports) declare(at map[netip.AddrPort]string, log *logrus.Logger) {
 		if p.all == nil {
 			p.all = map[netip.AddrPort]*port{}
 		}
-		one := &port{at: address, agent: agent, log: log, closed: make(chan struct{}), done: make(chan struct{})}
+		one := &port{at: address, agent: agent, log: log, done: make(chan struct{})}
+		one.ctx, one.cancel = context.WithCancel(context.Background())
 		p.all[address] = one
 		one.bind() // now: what declares it is in force next
 		go one.keep()
@@ -175,8 +177,8 @@ func (p *port) keep() {
 	defer close(p.done)
 	for {
 		if relay := p.bind(); relay != nil {
-			err := relay.Serve(context.Background())
-			if p.isClosed() {
+			err := relay.Serve(p.ctx)
+			if p.ctx.Err() != nil {
 				return
 			}
 			p.unbind()
@@ -184,7 +186,7 @@ func (p *port) keep() {
 			p.bind()
 		}
 		select {
-		case <-p.closed:
+		case <-p.ctx.Done():
 			return
 		case <-time.After(portRetry):
 		}
@@ -196,7 +198,7 @@ func (p *port) keep() {
 func (p *port) bind() *network.Relay {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.relay != nil || p.isClosed() {
+	if p.relay != nil || p.ctx.Err() != nil {
 		return p.relay
 	}
 	relay, err := network.Publish(p.at, maxPublished, p)
@@ -215,19 +217,10 @@ func (p *port) unbind() {
 	p.relay = nil
 }
 
-func (p *port) isClosed() bool {
-	select {
-	case <-p.closed:
-		return true
-	default:
-		return false
-	}
-}
-
 // close gives the port up and returns when nobody is served there any more.
 func (p *port) close() {
 	p.mu.Lock()
-	close(p.closed)
+	p.cancel()
 	relay := p.relay
 	p.mu.Unlock()
 	if relay != nil {

@@ -19,11 +19,7 @@ func (s *Supervisor) waiting() map[string]*invocation {
 func (s *Supervisor) remembered() (live map[string]*invocation, ended []*invocation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	live = make(map[string]*invocation, len(s.live))
-	for id, inv := range s.live {
-		live[id] = inv
-	}
-	return live, slices.Clone(s.ended)
+	return maps.Clone(s.live), slices.Clone(s.ended)
 }
 
 // find resolves the name of an agent, which means the sandbox that it has, or
