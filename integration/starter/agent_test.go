@@ -43,7 +43,7 @@ func TestStarterAgentIsKeptUpAsItIsShipped(t *testing.T) {
 	}{
 		{"touch /state/a /workspace/a /logs/a /tmp/a && echo written", 0, "written"},
 		{"touch /config/openclaw.json /config/a /usr/a /a /run/creel/a 2>/dev/null; ls -d /config/a /usr/a /a /run/creel/a 2>&1 | grep -c 'No such'", 0, "4"},
-		{"echo hacked >/config/openclaw.json", 2, ""},
+		{"echo hacked >/config/openclaw.json", 2, "sh:"},
 		{"stat -c %u /plugin /plugin/index.js | uniq; id -u", 0, fmt.Sprintf("%d\n%[1]d\n", testrig.User)},
 		{"chmod u+w /plugin/index.js; echo hacked >>/plugin/index.js", 2, ""},
 		{"echo $HOME $OPENCLAW_STATE_DIR $PWD", 0, "/state /state/.openclaw /workspace"},
@@ -52,7 +52,7 @@ func TestStarterAgentIsKeptUpAsItIsShipped(t *testing.T) {
 	} {
 		told, err := testrig.Ask("127.0.0.1:18789", c.script)
 		check(t, err)
-		if told.Code != c.code || !strings.HasPrefix(told.Stdout, c.says) {
+		if told.Code != c.code || !strings.HasPrefix(told.Stdout+told.Stderr, c.says) {
 			t.Errorf("%s: it told %+v, want %d and %q", c.script, told, c.code, c.says)
 		}
 	}
