@@ -97,6 +97,9 @@ func TestPluginNamesEachCallAsCreelTakesIt(t *testing.T) {
 	for _, call := range []string{"call_1|fc_2", "Aufruf für 東京 ✓", most, most + "e", most + "f", "call\n1", "call\x001", "call\u20281", "call\u00a01"} {
 		commands = append(commands, command{Call: call})
 	}
+	taken := func(name string) bool {
+		return len(name) <= 255 && strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+	}
 	names := map[string]bool{}
 	for i, answer := range programs(t, nil, commands) {
 		call := commands[i].Call
@@ -105,8 +108,7 @@ func TestPluginNamesEachCallAsCreelTakesIt(t *testing.T) {
 			t.Fatalf("%q: %+v", call, answer)
 		}
 		name := strings.TrimPrefix(answer.Argv[at], "--call=")
-		plain := len(call) <= 255 && strings.IndexFunc(call, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
-		if plain != (name == call) || len(name) > 255 || strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 || names[name] {
+		if taken(call) != (name == call) || !taken(name) || names[name] {
 			t.Errorf("%q is called %q", call, name)
 		}
 		names[name] = true

@@ -147,11 +147,17 @@ func (r *Rig) Config() string {
 	return string(text)
 }
 
+// supervisor prepares a run of creeld.
+func (r *Rig) supervisor() *exec.Cmd {
+	cmd := exec.Command(filepath.Join(r.bin, "creeld"), append([]string{"--config", r.config}, r.args...)...)
+	cmd.Env = append(os.Environ(), r.env...)
+	return cmd
+}
+
 // StartSupervisor starts creeld and returns once it answers.
 func (r *Rig) StartSupervisor() {
 	r.t.Helper()
-	cmd := exec.Command(filepath.Join(r.bin, "creeld"), append([]string{"--config", r.config}, r.args...)...)
-	cmd.Env = append(os.Environ(), r.env...)
+	cmd := r.supervisor()
 	cmd.Stderr = r.stderr
 	check(r.t, cmd.Start())
 	r.creeld, r.killed = cmd, false
@@ -167,8 +173,7 @@ func (r *Rig) StartSupervisor() {
 // it said. None may run.
 func (r *Rig) FailToStart() Result {
 	r.t.Helper()
-	cmd := exec.Command(filepath.Join(r.bin, "creeld"), append([]string{"--config", r.config}, r.args...)...)
-	cmd.Env = append(os.Environ(), r.env...)
+	cmd := r.supervisor()
 	ended := r.Run(cmd)
 	if ended.Code != 1 {
 		r.t.Fatalf("creeld was to fail: %+v", ended)

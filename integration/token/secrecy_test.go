@@ -142,8 +142,6 @@ func TestTokenIsPrintedIntoNoFileThatOthersRead(t *testing.T) {
 	}
 }
 
-// A token in a workspace could be used by whoever it was left for: the rules
-// know it by its form, and the values in other forms too.
 // What creel prints into a file is in no file that a sandbox can read.
 func TestTokenIsNotWrittenWhereASandboxCanReadIt(t *testing.T) {
 	r := start(t, "")
@@ -177,6 +175,8 @@ func TestTokenIsNotWrittenWhereASandboxCanReadIt(t *testing.T) {
 	ok(t, into(r.Dir+"/ci.token", "rotate", "ci"))
 }
 
+// A token in a workspace could be used by whoever it was left for: the rules
+// know it by its form, and the values in other forms too.
 func TestTokenInAWorkspaceIsFoundBeforeACommandRuns(t *testing.T) {
 	r := start(t, "hygiene: {secrets: refuse}")
 	ci := r.create(runner, "ci", "--policy", "exec-default")
