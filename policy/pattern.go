@@ -6,8 +6,7 @@ import (
 )
 
 // pattern is a regular expression that is compiled when it is first asked.
-// Most policies and most programs need few of them, and compiling all takes
-// longer than reading a policy.
+// Most policies and most programs need few of them.
 type pattern struct {
 	text     string
 	once     sync.Once

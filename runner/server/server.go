@@ -6,8 +6,8 @@
 // It imports the standard library, x/sys, x/time/rate, runner/ratelog and
 // runner/api, never an engine or a policy. It never believes an identity that a
 // client sends, never keeps a token, never starts a process, and never keeps a
-// descriptor that it did not hand on. A bad frame, a slow peer or a flood ends that connection and no
-// other.
+// descriptor that it did not hand on. A bad frame, a slow peer or a flood ends
+// that connection and no other.
 package server
 
 import (
