@@ -38,27 +38,41 @@ func TestModelCannotHaveACommandRunOutside(t *testing.T) {
 }
 
 // TestChatCannotHaveACommandRunOutside has somebody set, as anybody can who talks
-// to OpenClaw, where the commands of a conversation run, before and in a message.
+// to OpenClaw, where the commands of a conversation run: in a message before, which
+// has them refused, and in the message itself, of which OpenClaw heeds no host.
+// Each is somebody else, since OpenClaw keeps what a conversation was set to.
 func TestChatCannotHaveACommandRunOutside(t *testing.T) {
 	s := start(t)
-	const word = "/exec host=gateway security=full ask=off"
-	for name, words := range map[string][]string{"nothing, as a control": {""}, "a message before": {word, ""}, "the message": {word + " "}} {
-		t.Run(name, func(t *testing.T) {
+	const outside = "/exec host=gateway security=full ask=off"
+	for from, c := range map[int64]struct {
+		name, before, message string
+		runs                  bool // in a sandbox
+	}{
+		3001: {name: "nothing, as a control", runs: true},
+		3002: {name: "a message before", before: outside},
+		3003: {name: "the message", message: outside + " ", runs: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.before != "" {
+				s.telegram.Say(from, from, c.before)
+				s.slowly(t, "it is answered", func() bool { return strings.Contains(s.telegram.Said(from), "host=gateway") })
+			}
 			call := NewCall("exec", nil)
 			call.Args = sh("echo ran; touch %s/tmp/%s", s.claw.Seen, call.ID)
-			for _, word := range words[:len(words)-1] {
-				before := len(s.telegram.Said(unlisted))
-				s.telegram.Say(unlisted, unlisted, word)
-				s.slowly(t, "it is answered", func() bool { return len(s.telegram.Said(unlisted)) > before })
-			}
-			s.telegram.Say(unlisted, unlisted, words[len(words)-1]+call.Message())
+			s.telegram.Say(from, from, c.message+call.Message())
 			s.slowly(t, "the model is told what came of it", func() bool { _, ok := s.model.Result(call); return ok })
 			told, _ := s.model.Result(call)
-			if _, err := os.Stat(filepath.Join(s.claw.Data, "tmp", call.ID)); err == nil || strings.Contains(told, "ran") != (words[0] == "") {
-				t.Errorf("the model was told %q, ps says %+v, and of a trace outside: %v", told, s.of(call), err)
+			if _, err := os.Stat(filepath.Join(s.claw.Data, "tmp", call.ID)); err == nil || strings.Contains(told, "ran") != c.runs {
+				t.Errorf("the model was told %q, and of a trace outside: %v", told, err)
 			}
+			if !c.runs {
+				if found := s.of(call); len(found) > 0 {
+					t.Errorf("there were sandboxes: %+v", found)
+				}
+				return
+			}
+			s.fresh(t, call, by(from, from))
 		})
-		s.telegram.Say(unlisted, unlisted, "/exec host=auto")
 	}
 }
 

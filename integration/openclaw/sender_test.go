@@ -12,18 +12,25 @@ import (
 	"github.com/creel-sandbox/creel/integration/testrig"
 )
 
-// Who and where policies list, and who and where they do not.
+// Who policies list, and who they do not.
+const listed, unlisted = 1001, 1002
+
+// The groups that policies list, and one that they do not. Where two speak, each
+// test has one of its own: what is said while a run has not quite ended joins it.
 const (
-	listed, unlisted           = 1001, 1002
-	listedGroup, unlistedGroup = -1002001, -1002002
+	listedGroup, strangersGroup, joinedGroup, ownGroup = -1002001, -1002002, -1002003, -1002004
+	unlistedGroup                                      = -1002999
 )
 
 // onlyListed puts a policy in force that lists senders and channels, until the
 // test ends.
 func (s *stage) onlyListed(t *testing.T) {
 	t.Helper()
-	callers := fmt.Sprintf("callers: {users: ['%d'], senders: ['telegram:%d'], channels: ['telegram:%d', 'telegram:%d', 'telegram:%d']}\n",
-		testrig.User, listed, listed, unlisted, listedGroup)
+	var channels []string
+	for _, chat := range []int64{listed, unlisted, listedGroup, strangersGroup, joinedGroup, ownGroup} {
+		channels = append(channels, fmt.Sprintf("'telegram:%d'", chat))
+	}
+	callers := fmt.Sprintf("callers: {users: ['%d'], senders: ['telegram:%d'], channels: [%s]}\n", testrig.User, listed, strings.Join(channels, ", "))
 	s.WritePolicy("exec-default", s.PolicyText("exec-default", credential+callers))
 	s.Reload()
 	t.Cleanup(s.usual)
@@ -58,7 +65,7 @@ func (s *stage) refused(t *testing.T, call Call, told, heard string) {
 	if !strings.Contains(heard, call.Done()) {
 		t.Errorf("who asked was told %q", heard)
 	}
-	for _, word := range []string{"telegram", "sender", "channel", "policy", "callers", fmt.Sprint(listed), fmt.Sprint(listedGroup), s.Dir} {
+	for _, word := range []string{"telegram", "sender", "channel", "policy", "callers", fmt.Sprint(listed), "-100200", s.Dir} {
 		for to, text := range map[string]string{"the model": told, "who asked": heard} {
 			if strings.Contains(strings.ToLower(text), word) {
 				t.Errorf("%s was told %q, which has %q", to, text, word)
@@ -90,7 +97,7 @@ func TestOnlyListedSendersInListedChannelsRunCommands(t *testing.T) {
 		"listed, alone with the bot":         {listed, listed, true},
 		"listed, in a listed group":          {listed, listedGroup, true},
 		"listed, in a group that is not":     {listed, unlistedGroup, false},
-		"not listed, in a listed group":      {unlisted, listedGroup, false},
+		"not listed, in a listed group":      {unlisted, strangersGroup, false},
 		"not listed, in a listed chat alone": {unlisted, unlisted, false},
 	} {
 		t.Run(name, func(t *testing.T) {
