@@ -39,6 +39,7 @@ func newApp() *cli.App {
 		newPolicyCommand(),
 		newImageCommand(),
 		newDoctorCommand(),
+		newReloadCommand(),
 		newVersionCommand(),
 		newCompletionCommand(),
 		newCompleteCommand(),

@@ -25,7 +25,7 @@ func TestBashCompletes(t *testing.T) {
 	r := newRig(t)
 	r.running(t, "exec", "--", "sh", "-c", "echo; exec sleep 1000")
 	for line, want := range map[string]string{
-		"creel ":                           "agent completion credential doctor exec image inspect kill logs policy ps secret stats token version",
+		"creel ":                           "agent completion credential doctor exec image inspect kill logs policy ps reload secret stats token version",
 		"creel p":                          "policy ps",
 		"creel policy ":                    "check explain show",
 		"creel exec --p":                   "--policy",
@@ -43,7 +43,7 @@ func TestBashCompletes(t *testing.T) {
 		"creel logs 1":                     "",
 		"creel completion ":                "bash fish zsh",
 		"A=b creel ps --j":                 "--json",
-		"creel nope ":                      "agent completion credential doctor exec image inspect kill logs policy ps secret stats token version",
+		"creel nope ":                      "agent completion credential doctor exec image inspect kill logs policy ps reload secret stats token version",
 	} {
 		if got := r.completed(t, line); got != want {
 			t.Errorf("%q became %q, want %q", line, got, want)

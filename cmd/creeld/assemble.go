@@ -34,7 +34,7 @@ const lockWait = 5 * time.Second
 
 // assemble makes all parts of a daemon, or undoes those it made.
 func assemble(ctx context.Context, log *logrus.Logger, configPath string) (_ *daemon, err error) {
-	d := &daemon{log: log}
+	d := &daemon{log: log, reloads: make(chan chan<- error), stopping: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -105,7 +105,7 @@ func (d *daemon) openSearcher(cfg *policy.Config) (*hygiene.Searcher, *keyring.K
 func (d *daemon) openServer(sockets *sockets, configPath string) {
 	d.server = server.New(server.Options{
 		Exec: sockets.exec, Admin: sockets.admin, Token: sockets.token, Backend: d.supervisor, SandboxOf: d.supervisor.SandboxOf,
-		Admins: d.supervisor.Admins(), ConfigPath: configPath, Log: d.log.Warnf,
+		Admins: d.supervisor.Admins(), Reload: d.askReload, ConfigPath: configPath, Log: d.log.Warnf,
 	})
 }
 

@@ -75,7 +75,9 @@ type daemon struct {
 	log        *logrus.Logger
 	supervisor *supervisor.Supervisor
 	server     *server.Server
-	closers    []func() error // in the order to undo
+	closers    []func() error    // in the order to undo
+	reloads    chan chan<- error // those that serve is asked for, each to be told what came of it
+	stopping   chan struct{}     // closed when serve has returned
 }
 
 func (d *daemon) onClose(f func() error) { d.closers = append([]func() error{f}, d.closers...) }
@@ -90,6 +92,7 @@ func (d *daemon) close() {
 
 // serve answers on the sockets until a signal asks to stop, or a socket fails.
 func (d *daemon) serve() error {
+	defer close(d.stopping)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	served := make(chan error, 1)
@@ -102,11 +105,13 @@ func (d *daemon) serve() error {
 		select {
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				d.reload()
+				_ = d.reload() // the log has it
 				continue
 			}
 			d.log.WithField("signal", s.String()).Info("stopping")
 			return nil
+		case done := <-d.reloads:
+			done <- d.reload()
 		case err := <-served:
 			return fmt.Errorf("serve: %w", err)
 		case <-watch:
@@ -115,18 +120,6 @@ func (d *daemon) serve() error {
 			}
 		}
 	}
-}
-
-// reload puts what is on disk in force, or says why it cannot.
-func (d *daemon) reload() {
-	notify(d.log, stateReloading())
-	if err := d.supervisor.Reload(); err != nil {
-		d.log.WithError(err).Error("reload refused; the last good configuration stays in force")
-	} else {
-		d.server.SetAdmins(d.supervisor.Admins())
-		d.log.Info("reloaded")
-	}
-	notify(d.log, stateReady)
 }
 
 // stop ends every sandbox first, so that callers are told the reason before

@@ -79,13 +79,16 @@ func TestWeakerModeIsNamedInTheList(t *testing.T) {
 func TestReloadKeepsTheLastGoodPolicies(t *testing.T) {
 	r := testrig.Start(t, testrig.Options{})
 	r.WritePolicy("exec-default", r.PolicyText("exec-default", "surprise: yes"))
-	r.Reload()
+	reload := r.Creel("reload")
+	if reload.Code != 125 {
+		t.Errorf("the reload ended with %d", reload.Code)
+	}
 	if got := r.Shell("exit 7"); got.Code != 7 {
 		t.Errorf("the last good policy is not in force: %d %s", got.Code, got.Stderr)
 	}
 	where := filepath.Join(r.Policies, "exec-default.yaml")
 	doctor, ps := r.Creel("doctor"), r.Creel("ps")
-	for name, said := range map[string]string{"the log": r.Log(), "doctor": doctor.Stdout + doctor.Stderr, "ps": ps.Stdout + ps.Stderr} {
+	for name, said := range map[string]string{"reload": reload.Stderr, "the log": r.Log(), "doctor": doctor.Stdout + doctor.Stderr, "ps": ps.Stdout + ps.Stderr} {
 		if !strings.Contains(said, where) || !strings.Contains(said, "surprise") {
 			t.Errorf("%s does not name the broken file and key: %s", name, said)
 		}
@@ -95,6 +98,11 @@ func TestReloadKeepsTheLastGoodPolicies(t *testing.T) {
 	if got := r.Shell("echo $NEW"); got.Stdout != "policy\n" {
 		t.Errorf("a mended policy is not in force: %q %s", got.Stdout, got.Stderr)
 	}
+	r.WritePolicy("exec-default", r.PolicyText("exec-default", "env: {NEW: signalled}"))
+	if err := syscall.Kill(r.Pid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	r.Eventually("a policy is in force after SIGHUP", func() bool { return r.Shell("echo $NEW").Stdout == "signalled\n" })
 	if ps := r.Creel("ps"); strings.Contains(ps.Stdout+ps.Stderr, "surprise") {
 		t.Errorf("ps still complains: %s%s", ps.Stdout, ps.Stderr)
 	}

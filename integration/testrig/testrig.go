@@ -220,12 +220,12 @@ func (r *Rig) AwaitSupervisor() {
 	r.creeld, r.killed = nil, true
 }
 
-// Reload sends SIGHUP and returns once the log says what came of it.
+// Reload puts what is on disk in force.
 func (r *Rig) Reload() {
 	r.t.Helper()
-	before := strings.Count(r.Log(), "reload")
-	check(r.t, r.creeld.Process.Signal(syscall.SIGHUP))
-	r.Eventually("reload is done", func() bool { return strings.Count(r.Log(), "reload") > before })
+	if got := r.Creel("reload"); got.Code != 0 {
+		r.t.Fatalf("reload: %+v\n%s", got, r.Log())
+	}
 }
 
 // Result is how one run of the client ended.

@@ -133,6 +133,9 @@ type DoctorReply struct {
 	Findings []Finding `json:"findings"`
 }
 
+// ReloadReply says that what was read is in force.
+type ReloadReply struct{}
+
 // VersionReply names the supervisor's build.
 type VersionReply struct {
 	Version string `json:"version"`

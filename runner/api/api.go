@@ -57,6 +57,7 @@ const (
 	RoutePlaces  = "places"
 	RouteCanary  = "canary"
 	RouteAgent   = "agent"
+	RouteReload  = "reload"
 
 	// Each is what comes after creel on a command line, as a denial says.
 	RouteSecretSet    = "secret set"

@@ -82,6 +82,13 @@ func (c *Client) OrderAgents(ctx context.Context, req api.AgentRequest) (*api.Ag
 	return ask[api.AgentReply](ctx, c.adminSocket(), api.RouteAgent, req)
 }
 
+// Reload has the supervisor put what is on disk in force, and returns when it is;
+// it is for root.
+func (c *Client) Reload(ctx context.Context) error {
+	_, err := ask[api.ReloadReply](ctx, c.adminSocket(), api.RouteReload, nil)
+	return err
+}
+
 // Places tells where a run of a policy could leave something; it is for root.
 func (c *Client) Places(ctx context.Context, policy string) (*api.PlacesReply, error) {
 	return ask[api.PlacesReply](ctx, c.adminSocket(), api.RoutePlaces, api.PlacesRequest{Policy: policy})

@@ -46,6 +46,7 @@ var routes = map[string]route{
 	api.RouteDoctor:  {serve: answer(doctor)},
 	api.RouteRevoke:  {serve: answer(revoke)},
 	api.RouteAgent:   {serve: answer(orderAgents)},
+	api.RouteReload:  {root: true, serve: answer(reload)},
 	// A canary is no secret, but whoever runs with one is no caller of the policy.
 	api.RouteCanary: {root: true, descriptors: execDescriptors, serve: serveCanary},
 	api.RoutePlaces: {root: true, serve: answer(places)},
@@ -193,6 +194,13 @@ func orderAgents(ctx context.Context, c *call, body *api.AgentRequest) (*api.Age
 		return nil, &api.Error{Code: api.CodeUnsupported, Message: "this supervisor keeps no agents"}
 	}
 	return keeper.OrderAgents(ctx, body)
+}
+
+func reload(ctx context.Context, c *call, _ *none) (*api.ReloadReply, error) {
+	if c.server.options.Reload == nil {
+		return nil, &api.Error{Code: api.CodeUnsupported, Message: "this supervisor reads no files"}
+	}
+	return &api.ReloadReply{}, c.server.options.Reload(ctx)
 }
 
 // errNoID refuses the empty ID, which is a prefix of every other.

@@ -111,6 +111,9 @@ type Options struct {
 	SandboxOf func(pid int32) (string, error)
 	// Admins are the uids besides 0 that may use every route.
 	Admins []uint32
+	// Reload puts what is on disk in force, or says in an *api.Error what is wrong
+	// with it. Nil refuses the route.
+	Reload func(ctx context.Context) error
 	// ConfigPath is the file that denials name.
 	ConfigPath string
 	// MaxConns bounds the connections of one socket at once, and
