@@ -209,7 +209,9 @@ func theSupervisorReloads(t *testing.T, r *rig) {
 	b := r.begin(t, `echo "$EXEC_TOKEN"; sleep 1000`)
 	r.Reload()
 	r.WritePolicy("broken", "apiVersion: creel/v1\nkind: Policy\ncredentials: [{env: A}]\n")
-	r.Reload()
+	if got := r.Creel("reload"); got.Code != api.ExitFailed || !strings.Contains(got.Stderr, "broken.yaml") {
+		t.Errorf("the reload of a broken file ended with %+v", got)
+	}
 	if got := r.Creel("ps"); !strings.Contains(got.Stdout+got.Stderr, "broken.yaml") {
 		t.Errorf("ps does not say that the reload failed: %s%s", got.Stdout, got.Stderr)
 	}
