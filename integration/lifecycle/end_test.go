@@ -58,7 +58,7 @@ func TestSandboxDiesWithinASecondHoweverItEnds(t *testing.T) {
 		}{
 			"client killed":     {end: func(c *exec.Cmd) { _ = c.Process.Kill() }, code: -1},
 			"operator kills":    {end: func(*exec.Cmd) { r.Creel("kill", "--all") }, code: 137},
-			"time limit":        {flags: []string{"--timeout", "300ms"}, end: func(*exec.Cmd) {}, code: 124},
+			"time limit":        {flags: []string{"--timeout", "2s"}, end: func(*exec.Cmd) {}, code: 124},
 			"supervisor killed": {end: func(*exec.Cmd) { r.KillSupervisor() }, code: 125},
 		} {
 			t.Run(name, func(t *testing.T) {
@@ -78,6 +78,9 @@ func TestSandboxDiesWithinASecondHoweverItEnds(t *testing.T) {
 				}
 				if name == "supervisor killed" {
 					r.StartSupervisor()
+				}
+				if strings.Contains(r.Log(), "broke the protocol") {
+					t.Errorf("an init that was ended is said to have done wrong:\n%s", r.Log())
 				}
 			})
 		}

@@ -271,10 +271,10 @@ func numbers(stdio [3]syscall.Conn) ([]int, error) {
 	return fds, nil
 }
 
-// Wait waits for the command's end, without a time limit: Close ends it. The
-// error is ErrGone when the sandbox ended without a report, as it does when
-// it is killed as a whole. Once a job that lingers has ended without one, the
-// session is over but for Close, which ends the sandbox.
+// Wait waits for the command's end, without a time limit: Close ends it, with
+// net.ErrClosed. The error is ErrGone when the sandbox ended without a report,
+// as it does when it is killed as a whole. Once a job that lingers has ended
+// without one, the session is over but for Close, which ends the sandbox.
 func (s *Supervisor) Wait() (Exit, error) {
 	if err := s.move(supervisorRunning, supervisorWaiting); err != nil {
 		return Exit{}, err

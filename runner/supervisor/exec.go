@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -246,7 +247,7 @@ func (s *Supervisor) result(inv *invocation, exit initproto.Exit, err error) *ap
 	if (r.Reason == api.ReasonSignaled || r.Reason == api.ReasonLost) && r.Signal == int(unix.SIGKILL) && inv.outOfMemory() {
 		r.Reason = api.ReasonOOM
 	}
-	if err != nil && !errors.Is(err, initproto.ErrGone) {
+	if err != nil && !errors.Is(err, initproto.ErrGone) && !errors.Is(err, net.ErrClosed) { // by stop
 		s.cfg.Log.WithField("sandbox", inv.id).WithError(err).Warn("the init broke the protocol")
 	}
 	return r
