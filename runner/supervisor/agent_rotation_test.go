@@ -23,6 +23,7 @@ func TestAnotherCredentialOfAnotherPolicyIsNoRotation(t *testing.T) {
 	rotated := func() int { return strings.Count(r.log.String(), "a credential of an agent was rotated") }
 	r.reload(agent("one"))
 	r.eventually("it runs", func() bool { return len(r.written()) == 1 })
+	r.helperIs(api.AgentRunning) // or its launch is called off, and not its end awaited
 	r.reload(agent("two"))
 	r.helperIs(api.AgentStopping)
 	r.lookForRotations(t.Context())
