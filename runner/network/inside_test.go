@@ -245,9 +245,14 @@ func TestAnswerOf2xxAloneIsGood(t *testing.T) {
 
 func TestSilenceIsNoAnswer(t *testing.T) {
 	held := make(chan *net.TCPConn, 1)
-	s := newSandboxed(t, func(conn *net.TCPConn) { held <- conn })
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("no answer in time"))
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	s := newSandboxed(t, func(conn *net.TCPConn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+			t.Errorf("it was asked: %v", err)
+		}
+		held <- conn
+		cancel(errors.New("no answer in time")) // once it has asked, and not while it dials
+	})
 	if err := s.inside().Ask(ctx, "/"); err == nil || err.Error() != "ask for /: no answer in time" {
 		t.Errorf("it ended with %v", err)
 	}

@@ -246,7 +246,7 @@ func TestCallerGoneEndsTheInvocationThoughControlsWait(t *testing.T) {
 
 func TestBadControlEndsThatInvocationAlone(t *testing.T) {
 	host := &servertest.Host{Causes: make(chan error, 1)}
-	_, sockets := servertest.Serve(t, server.Options{Backend: host, RequestTimeout: 200 * time.Millisecond})
+	_, sockets := servertest.Serve(t, server.Options{Backend: host, RequestTimeout: time.Second})
 	_, bystander := connect(t, sockets.Exec)
 	newStdio(t).sendExec(t, bystander, shell("exec sleep 1000"))
 	receive(t, bystander)

@@ -90,7 +90,7 @@ func (b *busy) Exec(ctx context.Context, _ server.Peer, _ *api.ExecRequest, stdi
 }
 
 func TestBadFramesEndTheirConnectionWithAReason(t *testing.T) {
-	_, sockets := servertest.Serve(t, server.Options{Backend: &servertest.Host{}, RequestTimeout: 200 * time.Millisecond})
+	_, sockets := servertest.Serve(t, server.Options{Backend: &servertest.Host{}, RequestTimeout: time.Second})
 	good := rawFrame([]byte(`{"route":"version"}`))
 	for name, test := range map[string]struct {
 		bytes []byte
