@@ -18,11 +18,12 @@ var handing string
 func hostile(t *testing.T) *rig {
 	t.Helper()
 	r := start(t, options{Options: testrig.Options{Policy: "pool: {warm: 1}"}})
+	before := r.await("ready")
 	check(t, os.WriteFile(r.Workspace+"/hand.py", []byte(handing), 0o644))
 	r.declare(fmt.Sprintf("mounts: [{kind: state, source: %s, target: /state, mode: rw}, {kind: workspace, source: %s, target: /workspace, mode: rw}, "+
 		"{kind: data, source: %s/agent, target: /agent}, {kind: exec, target: /run/creel/exec.sock}]", r.state, r.Workspace, r.Dir))
 	r.Reload()
-	r.Eventually("the agent has the workspace", func() bool { return r.agent().State == "ready" && r.agent().Restarts == 1 })
+	r.anew(before) // which has the workspace
 	return r
 }
 

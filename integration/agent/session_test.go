@@ -36,9 +36,9 @@ func TestAgentsOfOneUserShareNoSession(t *testing.T) {
 	if got := byTheUser(look); got != "none" {
 		t.Errorf("their user, who is no agent, finds %q", got)
 	}
-	before := r.sandbox()
+	before := r.agent()
 	r.Creel("agent", "restart", "agent")
-	r.Eventually("it is ready again", func() bool { return r.agent().State == "ready" && r.sandbox().ID != before.ID })
+	r.anew(before)
 	if got := by(r, look); got != "left" {
 		t.Errorf("control: the first, which came back, finds %q", got)
 	}
