@@ -3,6 +3,8 @@ package openclaw
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -82,6 +84,7 @@ func TestBackgroundCommandIsPolledAndEnds(t *testing.T) {
 		t.Errorf("ps says %+v", got)
 	}
 	s.write(t, "go", "")
+	t.Cleanup(func() { check(t, os.Remove(filepath.Join(s.Workspace, "go"))) }) // or another such command would not wait
 	s.Eventually("it is over", func() bool {
 		_, result := s.doIn(t, "polled", "process", map[string]any{"action": "poll", "sessionId": name})
 		return strings.Contains(result, "over") && strings.Contains(result, "3")
