@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
 	"github.com/creel-sandbox/creel/runner/api"
@@ -10,22 +11,22 @@ import (
 )
 
 func TestReloadIsForRootAlone(t *testing.T) {
-	var reloads int
+	var reloads atomic.Int32
 	_, sockets := servertest.Serve(t, server.Options{Backend: &servertest.Host{}, Admins: []uint32{stranger}, Reload: func(context.Context) error {
-		reloads++
+		reloads.Add(1)
 		return nil
 	}})
 	event := strangerAsks(t, sockets.Admin, `{"route":"reload"}`)
-	if event.Error == nil || reloads != 0 {
-		t.Fatalf("by an admin: %+v after %d reloads", event, reloads)
+	if event.Error == nil || reloads.Load() != 0 {
+		t.Fatalf("by an admin: %+v after %d reloads", event, reloads.Load())
 	}
 	checkError(t, event.Error, api.CodeDenied, "sudo creel reload")
 	_, wire := connect(t, sockets.Admin)
 	if err := wire.Send(api.Request{Route: api.RouteReload}); err != nil {
 		t.Fatal(err)
 	}
-	if event := receive(t, wire); event.Type != api.EventReply || reloads != 1 {
-		t.Errorf("control: by root: %+v after %d reloads", event, reloads)
+	if event := receive(t, wire); event.Type != api.EventReply || reloads.Load() != 1 {
+		t.Errorf("control: by root: %+v after %d reloads", event, reloads.Load())
 	}
 }
 

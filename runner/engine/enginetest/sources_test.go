@@ -39,7 +39,9 @@ func TestSymlinkedSourcesAreRefused(t *testing.T) {
 			"real/deep": "right", "last": "", "middle/deep": "", "magic": "", "real/deep/marker/..": "", "none": "",
 		} {
 			s.declare("sources", s.mounting(s.Dir+"/"+source))
-			s.Reload()
+			if reload := s.Creel("reload"); (reload.Code == 0) == strings.Contains(source, "..") { // which no policy may have
+				t.Errorf("source %s: the reload ended with %+v", source, reload)
+			}
 			r := s.Creel("exec", "--policy", "sources", "--", "cat", "/input/marker")
 			switch {
 			case want != "" && (r.Code != 0 || r.Stdout != want):
@@ -58,10 +60,8 @@ func TestRelativeSourcesAreRefused(t *testing.T) {
 	s.source("real", "right")
 	for _, source := range []string{"real", "./real", "../real", s.Dir + "/../" + s.Dir + "/real", s.Dir + "/./real", "~/real", "/proc/self/cwd", "/etc", "/"} {
 		s.declare("sources", s.mounting(source))
-		before := s.Log()
-		s.Reload()
-		if said := strings.TrimPrefix(s.Log(), before); !strings.Contains(said, "mounts[1].source") {
-			t.Errorf("source %s: reload says nothing of it: %q", source, said)
+		if reload := s.Creel("reload"); reload.Code != 125 || !strings.Contains(reload.Stderr, "mounts[1].source") {
+			t.Errorf("source %s: the reload ended with %+v", source, reload)
 		}
 		r := s.Creel("exec", "--policy", "sources", "--", "cat", "/input/marker")
 		if r.Code != 125 || r.Stdout != "" {
