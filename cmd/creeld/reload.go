@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/creel-sandbox/creel/runner/api"
+	"github.com/creel-sandbox/creel/runner/supervisor"
 )
 
 // reload puts what is on disk in force, or says why it cannot.
@@ -12,10 +13,10 @@ func (d *daemon) reload() error {
 	notify(d.log, stateReloading())
 	defer notify(d.log, stateReady)
 	if err := d.supervisor.Reload(); err != nil {
-		d.log.WithError(err).Error("reload refused; the last good configuration stays in force")
+		const refused = "reload refused; the last good configuration stays in force"
+		d.log.WithError(err).Error(refused)
 		return &api.Error{
-			Code: "bad-configuration", ExitCode: api.ExitFailed,
-			Message: "reload refused; the last good configuration stays in force", Details: strings.Split(err.Error(), "\n"),
+			Code: "bad-configuration", Message: refused, Details: strings.Split(err.Error(), "\n"), ExitCode: api.ExitFailed,
 			Hint: "mend the file and reload again; `creel policy check` checks a policy before",
 		}
 	}
@@ -31,7 +32,7 @@ func (d *daemon) askReload(ctx context.Context) error {
 	case d.reloads <- done:
 		return <-done
 	case <-d.stopping:
-		return &api.Error{Code: api.CodeClosing, Message: "creeld is stopping", ExitCode: api.ExitFailed}
+		return supervisor.ErrClosed
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -109,7 +109,7 @@ type Options struct {
 	// socket can be handed into a sandbox, as its file can (unix(7),
 	// SCM_RIGHTS): whoever connects from one is refused. Nil does not ask.
 	SandboxOf func(pid int32) (string, error)
-	// Admins are the uids besides 0 that may use every route.
+	// Admins are the uids besides 0 that may use every route but root's own.
 	Admins []uint32
 	// Reload puts what is on disk in force, or says in an *api.Error what is wrong
 	// with it. Nil refuses the route.

@@ -240,7 +240,7 @@ func TestInvocationsAreBounded(t *testing.T) {
 	}
 	check(t, s.enter(&invocation{id: newID()}, nil))
 	s.closed = true
-	if err := s.enter(&invocation{id: newID()}, nil); !errors.Is(err, errClosed) {
+	if err := s.enter(&invocation{id: newID()}, nil); !errors.Is(err, ErrClosed) {
 		t.Errorf("while closing: %v", err)
 	}
 }

@@ -167,7 +167,7 @@ func (s *Supervisor) enterAgent(inv *invocation) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return errClosed
+		return ErrClosed
 	}
 	s.tearing.Add(1)
 	s.live[inv.id] = inv

@@ -59,7 +59,7 @@ func TestStoppedLaunchLeavesNothing(t *testing.T) {
 				_, err := r.Kill(context.Background(), &api.KillRequest{All: true, Signal: int(unix.SIGKILL)})
 				check(r.t, err)
 			}},
-			{"closed", errClosed.Code, func(r *rig, _ *call) { go r.Close() }},
+			{"closed", ErrClosed.Code, func(r *rig, _ *call) { go r.Close() }},
 		} {
 			t.Run(runtime+" "+stop.name, func(t *testing.T) {
 				r, awaitBlock, unblock := blocked(t, runtime)

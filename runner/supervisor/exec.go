@@ -125,7 +125,7 @@ func (s *Supervisor) launchFailed(inv *invocation, err error) (*api.Result, erro
 	told := explain(inv, err)
 	switch reason := inv.stopped(); reason {
 	case api.ReasonStopped:
-		told = errClosed
+		told = ErrClosed
 	case api.ReasonTokenEnded:
 		told = &api.Error{Code: reason, Message: "the caller's token ended before the command started", ExitCode: api.ExitFailed}
 	case api.ReasonKilled:

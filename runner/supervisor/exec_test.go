@@ -318,14 +318,14 @@ func TestCloseDuringLaunchesLeavesNothing(t *testing.T) {
 		<-c.done
 		if c.err == nil && c.result.Reason != api.ReasonStopped {
 			t.Errorf("%+v", c.result)
-		} else if c.err != nil && !errors.Is(c.err, errClosed) {
+		} else if c.err != nil && !errors.Is(c.err, ErrClosed) {
 			t.Errorf("%v", c.err)
 		}
 	}
 	if left := r.leftovers(); len(left) != 0 {
 		t.Errorf("left %q", left)
 	}
-	if c := r.run("true"); !errors.Is(c.err, errClosed) {
+	if c := r.run("true"); !errors.Is(c.err, ErrClosed) {
 		t.Errorf("after: %v", c.err)
 	}
 }

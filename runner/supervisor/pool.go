@@ -129,7 +129,7 @@ func (s *Supervisor) fill(now time.Time) time.Duration {
 func (s *Supervisor) makeAhead(shelf *shelf) {
 	s.lull.wait()
 	w, err := s.vacancy(shelf.policy)
-	failed := err != nil && !errors.Is(err, errClosed)
+	failed := err != nil && !errors.Is(err, ErrClosed)
 	if err == nil {
 		if err = s.runSteps(context.Background(), w, true); err != nil {
 			failed = w.stopped() == "" // or else somebody has ended it
@@ -179,7 +179,7 @@ func (s *Supervisor) vacancy(p *policy.Policy) (*invocation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, errClosed
+		return nil, ErrClosed
 	}
 	s.warm[w.id] = w
 	s.tearing.Add(1)

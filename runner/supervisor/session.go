@@ -81,7 +81,7 @@ func (s *Supervisor) joinSession(_ context.Context, inv *invocation) error {
 	s.sessions.mu.Lock()
 	defer s.sessions.mu.Unlock()
 	if s.sessions.closed {
-		return errClosed
+		return ErrClosed
 	}
 	// Asked under the lock: what joins before a reload is reviewed by it.
 	if !s.inForce(inv.policy) {

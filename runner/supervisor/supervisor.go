@@ -167,8 +167,8 @@ func (s *Supervisor) Close() error {
 	return s.sweep(context.Background())
 }
 
-// errClosed refuses an invocation while the supervisor stops.
-var errClosed = &api.Error{Code: api.CodeClosing, Message: "the supervisor is stopping", ExitCode: api.ExitFailed,
+// ErrClosed refuses whatever comes while the supervisor stops.
+var ErrClosed = &api.Error{Code: api.CodeClosing, Message: "the supervisor is stopping", ExitCode: api.ExitFailed,
 	Hint: "try again once it has started"}
 
 // enter puts an invocation among the live ones, with a sandbox of the pool
@@ -178,7 +178,7 @@ func (s *Supervisor) enter(inv, w *invocation) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
-		return errClosed
+		return ErrClosed
 	case len(s.live) >= maxInvocations || s.liveOf(inv.peer) >= maxPerCaller:
 		return &api.Error{Code: api.CodeBusy, Message: "too many invocations at once", ExitCode: api.ExitFailed,
 			Hint: "wait for some to end; creel ps lists them"}
